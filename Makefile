@@ -1,0 +1,75 @@
+# A newcomer needs Python and make. `make help` lists what there is.
+PYTHON ?= python3
+PORT ?= 8000
+ARGS ?=
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+TOX = $(BIN)/tox
+
+# Pythons of pyenv are found without being activated; others have to be on PATH.
+PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null | grep -E '^[0-9.]+$$' | sort -rV | paste -sd: -)
+ifneq ($(PYENV_VERSION),)
+$(TOX_TARGETS): export PYENV_VERSION := $(PYENV_VERSION)
+endif
+
+.PHONY: help demo test coverage lint types matrix build clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      serve the example project on http://127.0.0.1:PORT/   (PORT=$(PORT))"
+	@echo "make test      the whole test-suite, on PYTHON                       (PYTHON=$(PYTHON), ARGS: for pytest)"
+	@echo "make coverage  what the last 'make test' covered, and the gate"
+	@echo "make lint      ruff, and vermin for Python 3.6"
+	@echo "make types     mypy and basedpyright"
+	@echo "make matrix    the test-suite on every installed Python of tox.ini  (JOBS=$(JOBS) at a time)"
+	@echo "make build     wheel and sdist into dist/"
+	@echo "make clean     remove what the others made"
+
+# The pip that comes with Python 3.6 knows neither pyproject.toml alone nor editable installs of it.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'pip==21.3.1; python_version < "3.7"' 'pip>=22; python_version >= "3.7"'
+
+$(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[runserver]'
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[runserver,test]'
+	@touch $@
+
+$(VENV)/tox.stamp: tox.ini | $(BIN)/python
+	$(BIN)/python -m pip install --quiet 'tox>=4.64'
+	@touch $@
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/python examples/manage.py migrate --verbosity 0
+	@echo "The demo is at http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
+	@$(BIN)/python examples/manage.py runserver 127.0.0.1:$(PORT)
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+
+coverage: $(VENV)/test.stamp
+	@if ls .coverage.* >/dev/null 2>&1; then $(BIN)/python -m coverage combine --quiet; fi
+	$(BIN)/python -m coverage report
+
+lint: $(VENV)/tox.stamp
+	$(TOX) run -e lint
+
+types: $(VENV)/tox.stamp
+	$(TOX) run -e types
+
+matrix: $(VENV)/tox.stamp
+	$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner
+
+build: $(VENV)/tox.stamp
+	$(TOX) run -e build
+
+clean:
+	rm -rf $(VENV) .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f examples/*.sqlite3
