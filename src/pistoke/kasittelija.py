@@ -1,0 +1,5 @@
+"""Finnish names of :mod:`pistoke.handler`."""
+
+from pistoke.handler import WebsocketHandler as WebsocketKasittelija
+
+__all__ = ["WebsocketKasittelija"]

@@ -1,0 +1,15 @@
+"""Finnish names of :mod:`pistoke.decorators`, the older (deprecated) spellings included."""
+
+from pistoke._deprecation import csrf_tarkistus, json_viestiliikenne, protokolla
+from pistoke.decorators import csrf_handshake as CsrfKattely
+from pistoke.decorators import json_messages as JsonLiikenne
+from pistoke.decorators import origin_exempt as OriginPoikkeus
+
+__all__ = [
+    "CsrfKattely",
+    "JsonLiikenne",
+    "OriginPoikkeus",
+    "csrf_tarkistus",
+    "json_viestiliikenne",
+    "protokolla",
+]
