@@ -6,15 +6,12 @@ JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-TOX = $(BIN)/tox
 
-# Pythons of pyenv are found without being activated; others have to be on PATH.
-PYENV_VERSION ?= $(shell pyenv versions --bare 2>/dev/null | grep -E '^[0-9.]+$$' | sort -rV | paste -sd: -)
-ifneq ($(PYENV_VERSION),)
-$(TOX_TARGETS): export PYENV_VERSION := $(PYENV_VERSION)
-endif
+# Pythons that pyenv keeps are found without being activated; others have to be on PATH.
+PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
+TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: help demo test coverage lint types matrix build clean
+.PHONY: help demo test coverage lint types matrix build check-install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +22,7 @@ help:
 	@echo "make types     mypy and basedpyright"
 	@echo "make matrix    the test-suite on every installed Python of tox.ini  (JOBS=$(JOBS) at a time)"
 	@echo "make build     wheel and sdist into dist/"
+	@echo "make check-install   both of them, with the last pip there was for Python 3.6"
 	@echo "make clean     remove what the others made"
 
 # The pip that comes with Python 3.6 knows neither pyproject.toml alone nor editable installs of it.
@@ -36,8 +34,8 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[runserver]'
 	@touch $@
 
-$(VENV)/test.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[runserver,test]'
+$(VENV)/test.stamp: pyproject.toml tests/constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[runserver,test]'
 	@touch $@
 
 $(VENV)/tox.stamp: tox.ini | $(BIN)/python
@@ -58,16 +56,19 @@ coverage: $(VENV)/test.stamp
 	$(BIN)/python -m coverage report
 
 lint: $(VENV)/tox.stamp
-	$(TOX) run -e lint
+	@$(TOX) run -e lint
 
 types: $(VENV)/tox.stamp
-	$(TOX) run -e types
+	@$(TOX) run -e types
 
 matrix: $(VENV)/tox.stamp
-	$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner
+	@$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner
 
 build: $(VENV)/tox.stamp
-	$(TOX) run -e build
+	@$(TOX) run -e build
+
+check-install: $(VENV)/tox.stamp
+	@$(TOX) run -e install36
 
 clean:
 	rm -rf $(VENV) .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,46 @@
+"""Install each distribution in a folder with this interpreter's pip, and import every module it holds.
+
+Usage: python tests/check_install.py FOLDER
+"""
+import pathlib
+import subprocess
+import sys
+
+IMPORT_EVERY_MODULE = """
+import importlib, pkgutil, pistoke
+
+# The settings extension is a settings file: it runs inside a namespace that has INSTALLED_APPS.
+for module in pkgutil.walk_packages(pistoke.__path__, "pistoke."):
+    if module.name != "pistoke.asetukset":
+        importlib.import_module(module.name)
+print(pistoke.__file__)
+"""
+
+
+def main(folder):
+    """Check one wheel and one sdist."""
+    distributions = sorted(pathlib.Path(folder).glob("*.whl")) + sorted(pathlib.Path(folder).glob("*.tar.gz"))
+    if len(distributions) != 2:
+        found = [path.name for path in distributions]
+        sys.exit("expected one wheel and one sdist in {}, got {}".format(folder, found))
+    for distribution in distributions:
+        check(distribution)
+    print("2 passed, 0 failed")
+
+
+def check(distribution):
+    """Install one distribution afresh, import what it holds and take it away again."""
+    print("{} on Python {}".format(distribution.name, sys.version.split()[0]), flush=True)
+    python("-m", "pip", "install", "--quiet", "--no-cache-dir", str(distribution))
+    python("-m", "pip", "check")
+    python("-I", "-c", IMPORT_EVERY_MODULE)
+    python("-m", "pip", "uninstall", "--quiet", "--yes", "django-pistoke")
+
+
+def python(*arguments):
+    """Run this interpreter; its failure is ours."""
+    subprocess.run([sys.executable] + list(arguments), check=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
