@@ -1,0 +1,216 @@
+"""Every difference between the versions of Python, Django and asgiref that are supported, and nothing else."""
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import sys
+
+import django
+from asgiref import sync
+from asgiref.sync import SyncToAsync
+from django.core.cache import caches
+from django.db import connections
+
+# asyncio -------------------------------------------------------------------------------------------------------------
+
+if sys.version_info >= (3, 7):
+    current_task = asyncio.current_task
+    get_running_loop = asyncio.get_running_loop
+else:
+    current_task = asyncio.Task.current_task
+    # Returns the running loop inside of a coroutine or a callback, the only places where it is called here.
+    get_running_loop = asyncio.get_event_loop
+
+if sys.version_info >= (3, 11):
+
+    def cancelling(task, own):
+        """Return whether more than ``own`` cancellations of ``task`` were asked for."""
+        return task.cancelling() > own
+
+    def uncancel(task, times):
+        """Take back ``times`` cancellations of ``task``."""
+        for _ in range(times):
+            task.uncancel()
+
+else:
+
+    def cancelling(task, own):
+        """Return whether somebody else asked to cancel ``task``: it counts nothing yet, so only where nobody here did."""
+        return not own
+
+    def uncancel(task, times):
+        """Do nothing: a task does not count its cancellations yet."""
+
+
+# Coroutine functions -------------------------------------------------------------------------------------------------
+
+if hasattr(inspect, "markcoroutinefunction"):
+    markcoroutinefunction = inspect.markcoroutinefunction
+else:
+
+    def markcoroutinefunction(func):
+        """Mark a callable as returning a coroutine."""
+        func._is_coroutine = asyncio.coroutines._is_coroutine
+        return func
+
+
+if sys.version_info >= (3, 12):
+    iscoroutinefunction = inspect.iscoroutinefunction
+else:
+    iscoroutinefunction = asyncio.iscoroutinefunction
+
+#: The attributes in which a coroutine mark is kept.
+COROUTINE_MARKS = ("_is_coroutine", "_is_coroutine_mark")
+
+
+def is_async_def(func):
+    """Return whether calling ``func`` runs no code but makes a coroutine.
+
+    Marks are not asked: ``functools.wraps`` copies them to any plain ``def`` around an ``async def``.
+    """
+    while isinstance(func, functools.partial):
+        func = func.func
+    code = getattr(getattr(func, "__func__", func), "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+
+
+# Contexts ------------------------------------------------------------------------------------------------------------
+
+if sys.version_info >= (3, 7):
+    import contextvars
+
+    ContextVar = contextvars.ContextVar
+    copy_context = contextvars.copy_context
+
+    def rehome_context(context):
+        """Return a context that holds in this thread what ``context`` held in the one it was copied in.
+
+        asgiref ties what its ``Local`` keeps (language, time zone, URLconf) to a thread, and moves it by this function
+        at each of its own hops. Versions without it do not tie.
+        """
+        here = contextvars.copy_context()
+        here.run(sync._restore_context, context)
+        return here
+
+else:
+
+    class ContextVar:
+        """A variable with one value: without contexts there is one thread for all sockets, and nothing to tell apart."""
+
+        def __init__(self, name, default=None):
+            self.default = default
+
+        def get(self, default=None):
+            return self.default if default is None else default
+
+        def set(self, value):
+            pass
+
+    class Context:
+        """The language and time zone of the moment; ``Local`` itself is tied to the task here."""
+
+        def __init__(self):
+            from django.utils import timezone, translation
+
+            self.language = translation.get_language()
+            self.timezone = timezone.get_current_timezone()
+            self.entered = False
+
+        def run(self, func, *args, **kwargs):
+            if not self.entered:
+                from django.utils import timezone, translation
+
+                self.entered = True
+                timezone.activate(self.timezone)
+                if self.language is None:
+                    translation.deactivate_all()
+                else:
+                    translation.activate(self.language)
+            return func(*args, **kwargs)
+
+    copy_context = Context
+
+    def rehome_context(context):
+        """Return the context as it is."""
+        return context
+
+
+# Threads -------------------------------------------------------------------------------------------------------------
+
+#: Whether thread-sensitive code can be given an executor of ours: asgiref has the means from Python 3.7 on.
+HAS_THREAD_SENSITIVE_CONTEXT = SyncToAsync.thread_sensitive_context is not None
+
+
+def thread_sensitive_context(executor):
+    """Return a context whose thread-sensitive code runs in ``executor``.
+
+    The context manager of asgiref 3.13 that takes an executor is entered once for each socket and refuses the tasks that
+    outlive it; what is under it, the same in all versions, costs a socket nothing.
+    """
+    context = sync.ThreadSensitiveContext()
+    SyncToAsync.context_to_thread_executor[context] = executor
+    return context
+
+
+def enter_thread_sensitive_context(context):
+    """Run the thread-sensitive code of this context in the executor of ``context``."""
+    SyncToAsync.thread_sensitive_context.set(context)
+
+
+# Django --------------------------------------------------------------------------------------------------------------
+
+if django.VERSION >= (4, 1):
+
+    def thread_connections():
+        """Return the database connections that this thread has made."""
+        return connections.all(initialized_only=True)
+
+else:
+
+    def thread_connections():
+        """Return a database connection of this thread for each alias, connected or not."""
+        return connections.all()
+
+
+if django.VERSION >= (3, 2):
+
+    def cache_clients():
+        """Return the cache clients of this context."""
+        return caches.all(initialized_only=True)
+
+    def forget_cache_clients():
+        """Drop the cache clients of this context."""
+        for alias in caches:
+            with contextlib.suppress(AttributeError):
+                del caches[alias]
+
+else:
+
+    def cache_clients():
+        """Return the cache clients of this context."""
+        return caches.all()
+
+    def forget_cache_clients():
+        """Drop the cache clients of this context."""
+        with contextlib.suppress(AttributeError):
+            del caches._caches.caches
+
+
+if django.VERSION >= (3, 2):
+    from django.core.exceptions import BadRequest
+else:
+    from django.core.exceptions import SuspiciousOperation as BadRequest
+
+
+if django.VERSION >= (5, 0):
+
+    def send_signal(signal, **arguments):
+        """Return an awaitable that sends a signal, its sync receivers in a thread."""
+        return signal.asend(**arguments)
+
+else:
+
+    def send_signal(signal, **arguments):
+        """Return an awaitable that sends a signal, its receivers in a thread."""
+        return sync.sync_to_async(signal.send)(**arguments)

@@ -1,0 +1,121 @@
+"""Running a view while its client is there, and ending it when the client has gone.
+
+The view runs in the very task in which the server calls the application. Its coroutine is stepped by hand: that costs next
+to nothing, runs each step in the view's own context, and shows each suspension, which is when the socket may need somebody
+to read from it (see ``inbound.py``).
+"""
+
+import asyncio
+import logging
+import types
+
+from ._compat import cancelling, current_task, get_running_loop, uncancel
+from .conf import conf
+from .connection import SERVICE_RESTART, State
+
+logger = logging.getLogger("pistoke")
+
+
+class Driver:
+    """One run of a view.
+
+    A view that has read nothing is cancelled as soon as its client has gone; one that reads has a grace to finish with its
+    last message. One that swallows its cancellation is cancelled again after another grace, and then logged.
+    """
+
+    __slots__ = ("_cancelled", "_grace", "_name", "_socket", "_task", "_thrown", "_timer", "interrupted")
+
+    def __init__(self, socket, name, grace=None):
+        # What the view talks to, and what it is called in the log.
+        self._socket = socket
+        self._name = name
+        # How long a view may go on without its client, in seconds; None leaves it to the settings.
+        self._grace = grace
+        # The task that the view runs in, while it does.
+        self._task = None
+        # How many times the view was cancelled from here, and the timer of what comes next.
+        self._cancelled = 0
+        self._timer = None
+        # Whether a cancellation was thrown into the view; whether one ended it that did not come from here: the server's,
+        # at its shutdown.
+        self._thrown = False
+        self.interrupted = False
+
+    @property
+    def ended_view(self):
+        """Whether the view was cancelled from here, because its client had gone."""
+        return self._cancelled > 0
+
+    async def run(self, view, context, attended=False):
+        """Run the coroutine ``view`` in ``context`` and return its result.
+
+        ``attended`` is True for what comes before the view proper: it is let alone.
+        """
+        self._task = current_task()
+        self._socket.attended = attended
+        self._socket.on_over = self._client_gone
+        try:
+            return await self._steps(view, context)
+        except asyncio.CancelledError:
+            self.interrupted = self._thrown and cancelling(self._task, self._cancelled)
+            raise
+        finally:
+            uncancel(self._task, self._cancelled)
+            self._task = self._socket.on_over = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    @types.coroutine
+    def _steps(self, view, context):
+        socket, run, send = self._socket, context.run, view.send
+        step, argument = send, None
+        while True:
+            socket.stepping = True
+            try:
+                awaited = run(step, argument)
+            except StopIteration as end:
+                return end.value
+            finally:
+                socket.stepping = False
+            if not socket.attended:
+                socket.attend_soon()
+            try:
+                yield awaited
+            except GeneratorExit:
+                run(view.close)
+                raise
+            except BaseException as exc:
+                self._thrown = self._thrown or isinstance(exc, asyncio.CancelledError)
+                step, argument = view.throw, exc
+            else:
+                step, argument = send, None
+
+    def _client_gone(self):
+        """End the view, at once or after its grace."""
+        if self._timer is not None or self._cancelled:
+            return
+        if self._socket.has_read or self._socket.application is State.DISCONNECTED:
+            self._later(self._cancel)
+        else:
+            self._cancel()
+
+    def _later(self, callback):
+        self._timer = get_running_loop().call_later(self._seconds(), callback)
+
+    def _seconds(self):
+        if self._grace is not None:
+            return self._grace
+        return conf.SHUTDOWN_GRACE if self._socket.close_code == SERVICE_RESTART else conf.DISCONNECT_GRACE
+
+    def _cancel(self):
+        self._cancelled += 1
+        self._task.cancel()
+        self._later(self._cancel if self._cancelled < 2 else self._warn)
+
+    def _warn(self):
+        logger.error(
+            "%s still runs although its client has left and it was cancelled twice, %s s apart; expected it to end where "
+            "asyncio.CancelledError is raised, and to clean up in finally",
+            self._name,
+            self._seconds(),
+        )

@@ -1,0 +1,65 @@
+"""What can go wrong with a socket.
+
+    BaseException
+    └── PistokeException                 the root of everything below
+        ├── HandshakeError               also an Exception: the socket could not be opened
+        │   └── SubprotocolMismatch      the two sides have no subprotocol in common
+        └── WebsocketDisconnect          the socket is over; abstract, catch it to know of either:
+            ├── ClientDisconnected       also an asyncio.CancelledError: raised by ``receive()``
+            └── ConnectionClosed         also a ConnectionError: raised by ``send()`` and ``close()``
+
+The root is no ``Exception`` because :class:`ClientDisconnected` must pass through ``except Exception``: a loop that logs
+every error of one message and goes on with the next has to end when there is no client any more.
+"""
+
+import asyncio
+
+
+class PistokeException(BaseException):
+    """The base of every exception of this package."""
+
+
+class HandshakeError(PistokeException, Exception):
+    """The socket could not be opened."""
+
+
+class SubprotocolMismatch(HandshakeError):
+    """The client and the view have no subprotocol in common.
+
+    ``offered`` and ``supported`` are tuples of ``str``, in each side's order of preference.
+    """
+
+    def __init__(self, offered=(), supported=()):
+        super().__init__(offered, supported)
+        self.offered = tuple(offered)
+        self.supported = tuple(supported)
+
+    def __str__(self):
+        return "expected one of the subprotocols {!r}, got {!r}".format(list(self.supported), list(self.offered))
+
+
+class WebsocketDisconnect(PistokeException):
+    """The socket is over.
+
+    ``code`` is the close code (RFC 6455 section 7.4), ``reason`` the text that came with it.
+    """
+
+    def __init__(self, code=1005, reason="", socket=None):
+        if type(self) is WebsocketDisconnect:
+            raise TypeError("WebsocketDisconnect is abstract: expected ClientDisconnected or ConnectionClosed")
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+        # Which one is over: a view may talk to several.
+        self.socket = socket
+
+    def __str__(self):
+        return "the socket was closed with code {}{}".format(self.code, ": " + self.reason if self.reason else "")
+
+
+class ClientDisconnected(WebsocketDisconnect, asyncio.CancelledError):
+    """There is nothing more to receive."""
+
+
+class ConnectionClosed(WebsocketDisconnect, ConnectionError):
+    """There is nobody to send to."""

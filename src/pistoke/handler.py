@@ -1,0 +1,239 @@
+"""The ASGI application of sockets: scope in, view run, socket closed."""
+
+import asyncio
+import inspect
+import logging
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core import signals
+from django.core.cache import close_caches
+from django.core.handlers.base import reset_urlconf
+from django.core.handlers.exception import response_for_exception
+from django.db import close_old_connections, reset_queries
+from django.http import HttpResponseBadRequest, HttpResponseForbidden
+from django.http.response import HttpResponseBase
+from django.urls import get_script_prefix, set_script_prefix
+from django.utils.log import log_response
+
+from . import threads
+from ._compat import cache_clients, copy_context, forget_cache_clients, rehome_context, send_signal
+from .chain import Chain
+from .connection import INTERNAL_ERROR, SERVICE_RESTART, State
+from .decoration import begin_view
+from .driver import Driver
+from .exceptions import SubprotocolMismatch, WebsocketDisconnect
+from .middleware import OriginMiddleware
+from .protocol import close_code_for_exception, close_code_for_response, close_quietly
+from .refusal import finished, refuse
+from .request import WebsocketRequest
+from .socket import Socket
+
+logger = logging.getLogger("django.request")
+
+
+class WebsocketHandler:
+    """An ASGI application that answers sockets with the views of ``ROOT_URLCONF``.
+
+    Make it when Django is set up: ``django.core.asgi.get_asgi_application()`` does that, and answers HTTP.
+    """
+
+    #: Whether ``request.check_csrf`` looks at its token; Django's test clients do without.
+    enforce_csrf_checks = True
+    #: Whether synchronous code runs in the threads of this package, and not where asgiref runs it by default.
+    use_database_threads = True
+    #: How long a view may go on without its client, in seconds; None leaves it to the settings.
+    disconnect_grace = None
+
+    _chain = None
+
+    def __init__(self):
+        self.load_middleware()
+
+    def load_middleware(self):
+        """Build the middleware chain from the settings of now."""
+        self._chain = Chain(OriginMiddleware)
+
+    async def __call__(self, scope, receive, send):
+        """Answer one socket, as an ASGI server asks."""
+        if scope["type"] != "websocket":
+            raise ValueError(
+                "expected an ASGI scope of type 'websocket', got {!r}; "
+                "pistoke.asgi.get_asgi_application() answers every type".format(scope["type"])
+            )
+        event = await receive()
+        if event["type"] != "websocket.connect":
+            # The client left before it was even heard.
+            return
+        socket = Socket(receive, send, tuple(scope.get("subprotocols") or ()))
+        lane = threads.Lane()
+        if self.use_database_threads:
+            threads.enter(lane)
+        prefix = settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "/"
+        if get_script_prefix().rstrip("/") != prefix.rstrip("/"):
+            set_script_prefix(prefix)
+        try:
+            await self._answer(scope, socket)
+        finally:
+            threads.leave(lane)
+
+    async def _answer(self, scope, socket):
+        context = None
+        await send_started(type(self), scope)
+        try:
+            request, response = await self._handshake(scope, socket)
+            if response is None:
+                context = view_context(request)
+                await self._run_view(request, socket, context)
+            else:
+                await refuse(socket, await finished(response), scope)
+        finally:
+            await socket.stop_reading()
+            if not socket.over:
+                await close_quietly(socket, INTERNAL_ERROR)
+            await send_finished(type(self), context)
+
+    async def _handshake(self, scope, socket):
+        """Run the middleware; return the request, and None or the response that refuses it."""
+        try:
+            request = WebsocketRequest(scope, socket)
+        except UnicodeError:
+            logger.warning("Bad Request (UnicodeDecodeError): %r", scope.get("raw_path") or scope["path"])
+            return None, HttpResponseBadRequest()
+        request.enforce_csrf_checks = self.enforce_csrf_checks
+        try:
+            response = await self._chain.open(request)
+        except Exception as exc:
+            response = await sync_to_async(response_for_exception)(request, exc)
+        if response is not None and getattr(request, "_refused_by", None) is not None:
+            log_refusal(request, response)
+        return request, response
+
+    async def _run_view(self, request, socket, context):
+        """Run the view to its end, and close the socket as it asks for."""
+        match = request.resolver_match
+        socket.automatic = explicit_protocol(match.func) is None and may_answer_sockets(match.func)
+        driver = Driver(socket, match._func_path, self.disconnect_grace)
+        try:
+            view = begin_view(match.func, request, *match.args, **match.kwargs)
+            response = await driver.run(view, context, attended=True)
+            if inspect.isawaitable(response):
+                response = await driver.run(response.__await__(), context)
+        except Exception as exc:
+            if not is_own_disconnect(exc, socket):
+                await self._view_raised(request, socket, exc)
+        except BaseException as exc:
+            await self._view_was_stopped(request, socket, driver, exc)
+        else:
+            await self._view_returned(request, socket, response)
+
+    async def _view_returned(self, request, socket, response):
+        try:
+            code = close_code_for_response(response)
+        except TypeError as exc:
+            return await self._view_raised(request, socket, exc)
+        if isinstance(response, HttpResponseBase) and response.status_code >= 400:
+            await sync_to_async(log_answer)(request, response)
+        if socket.application is State.CONNECTING and not socket.automatic:
+            await refuse(socket, await finished(response), request.scope)
+        elif not socket.over:
+            await close_quietly(socket, code)
+
+    async def _view_raised(self, request, socket, exc):
+        if isinstance(exc, SubprotocolMismatch) and socket.application is State.CONNECTING:
+            logger.warning("Forbidden (%s): %s", exc, request.path, extra={"status_code": 403, "request": request})
+            return await refuse(socket, HttpResponseForbidden(), request.scope)
+        if self._chain.exception_hooks:
+            response = await sync_to_async(self._chain.process_exception)(request, exc)
+            if response is not None:
+                return await self._view_returned(request, socket, response)
+        if socket.application is State.CONNECTING and not socket.automatic:
+            response = await self.report_exception(request, exc)
+            return await refuse(socket, await finished(response), request.scope)
+        await close_quietly(socket, close_code_for_exception(exc))
+        await self.report_exception(request, exc)
+
+    async def _view_was_stopped(self, request, socket, driver, exc):
+        """Deal with the end of a view by an exception that is no ``Exception``: a cancellation, as a rule."""
+        if driver.interrupted:
+            await close_quietly(socket, SERVICE_RESTART)
+            raise exc
+        if not isinstance(exc, asyncio.CancelledError):
+            raise exc
+        if not (driver.ended_view or socket.over or is_own_disconnect(exc, socket)):
+            await self._view_raised(request, socket, exc)
+
+    async def report_exception(self, request, exc):
+        """Report an exception of a view as Django does for HTTP; return its error page.
+
+        ``got_request_exception`` is sent and ``django.request`` logs it, traceback included, so that admins are mailed
+        and error trackers see it. ``Http404`` and the like are logged as for HTTP, and no error of ours.
+        """
+        return await sync_to_async(response_for_exception)(request, exc)
+
+
+def explicit_protocol(view):
+    """Return the protocol that a view was decorated with, None where there is none to be seen."""
+    websocket = getattr(getattr(view, "view_class", None), "websocket", None)
+    return getattr(view, "websocket_protocol", getattr(websocket, "websocket_protocol", None))
+
+
+def may_answer_sockets(view):
+    """Return whether a view may be meant for sockets: a view class says so in its ``http_method_names``."""
+    view_class = getattr(view, "view_class", None)
+    return view_class is None or "websocket" in view_class.http_method_names
+
+
+def is_own_disconnect(exc, socket):
+    """Return whether an exception says that this very socket is over; that of another one is an error of the view."""
+    return isinstance(exc, WebsocketDisconnect) and exc.socket is socket
+
+
+def view_context(request):
+    """Return the context that the view runs in: what it was where the middleware was done."""
+    captured = request.__dict__.pop("_context", None)
+    context = copy_context() if captured is None else rehome_context(captured)
+    # Django makes a cache client for each context; those of the handshake would be kept as long as the socket is open.
+    context.run(forget_cache_clients)
+    return context
+
+
+def log_refusal(request, response):
+    """Log which middleware refused a socket, unless it was ours, which says why itself."""
+    if request._refused_by != "pistoke.middleware.OriginMiddleware":
+        logger.log(
+            logging.INFO if getattr(response, "_has_been_logged", False) else logging.WARNING,
+            "%s: %s (refused by middleware %s)",
+            response.reason_phrase,
+            request.path,
+            request._refused_by,
+            extra={"status_code": response.status_code, "request": request},
+        )
+
+
+def log_answer(request, response):
+    """Log the answer of a view as Django logs it for HTTP."""
+    log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
+
+
+#: Receivers of Django's own. They look after connections of the thread they run in, and the event loop's has none.
+DJANGO_RECEIVERS = {id(receiver) for receiver in (close_caches, close_old_connections, reset_queries, reset_urlconf)}
+
+
+def has_other_receivers(signal):
+    """Return whether somebody else than Django listens to a signal of the request cycle."""
+    return any(receiver[0][0] not in DJANGO_RECEIVERS for receiver in signal.receivers)
+
+
+async def send_started(sender, scope):
+    """Send ``request_started``, in a thread if anyone is interested."""
+    if has_other_receivers(signals.request_started):
+        await send_signal(signals.request_started, sender=sender, scope=scope)
+
+
+async def send_finished(sender, context):
+    """Send ``request_finished``, in a thread if anyone is interested; close the cache clients of the view."""
+    if context is not None and context.run(cache_clients):
+        context.run(close_caches)
+    if has_other_receivers(signals.request_finished):
+        await send_signal(signals.request_finished, sender=sender)

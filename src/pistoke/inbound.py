@@ -1,0 +1,164 @@
+"""The reading side of a socket while its view is waiting for something else.
+
+A view that waits for a message waits in the server's own ``receive`` (see ``socket.py``): no task, no queue. Only while it
+waits for something else does a task read, so that what the client says is kept and its leaving is noticed.
+"""
+
+import asyncio
+import collections
+
+from ._compat import get_running_loop
+from .conf import conf
+from .connection import ABNORMAL, Connection, payload, size
+
+
+class Inbound(Connection):
+    """A connection that somebody attends to.
+
+    ``attended`` is True while somebody reads from the server, or nobody needs to. The driver of the view looks at it each
+    time the view is suspended, and calls :meth:`attend_soon`.
+    """
+
+    __slots__ = (
+        "_asgi_receive",
+        "_buffer",
+        "_buffered",
+        "_reader",
+        "_scheduled",
+        "_waiters",
+        "attended",
+        "on_over",
+        "stepping",
+    )
+
+    def __init__(self, receive):
+        super().__init__()
+        # The server's own.
+        self._asgi_receive = receive
+        # Events that came while the view was waiting for something else, and their size in bytes.
+        self._buffer = ()
+        self._buffered = 0
+        # Those who wait for an event to be buffered: (future, whether it is the view itself).
+        self._waiters = ()
+        # The task that reads, and whether it is about to be started.
+        self._reader = None
+        self._scheduled = False
+        # See above.
+        self.attended = False
+        # Whether the driver is running the view at this very moment, and not a task that the view started.
+        self.stepping = False
+        # What to call when the connection is over and its view may still run; None when there is no such view.
+        self.on_over = None
+
+    def attend_soon(self):
+        """Read from the server unless the view is back at it in the next turn of the event loop.
+
+        Most suspensions are that short; a task for each would be the most expensive thing in an echo.
+        """
+        if not self._scheduled:
+            self._scheduled = True
+            get_running_loop().call_soon(self._attend)
+
+    def _attend(self):
+        self._scheduled = False
+        if self.attended or self.on_over is None:
+            return
+        if self.over:
+            self.attended = True
+            self.on_over()
+        elif not self._full:
+            self._start_reader()
+
+    def _start_reader(self):
+        self.attended = True
+        self._reader = get_running_loop().create_task(self._read())
+
+    @property
+    def _full(self):
+        return len(self._buffer) >= conf.INBOUND_MESSAGES or self._buffered >= conf.INBOUND_BYTES
+
+    async def _read(self):
+        """Keep what the client says until the view itself reads again, the buffer is full, or the client leaves."""
+        try:
+            await self.before_reading()
+            while not (self.over or self._full):
+                self._keep(await self._read_event())
+                if self._wake():
+                    break
+        finally:
+            self._reader = None
+            self.attended = False
+        if self.over:
+            self._wake_all()
+            self._attend()
+        elif self._waiters:
+            self._start_reader()
+
+    async def before_reading(self):
+        """Do what an unattended connection is owed before anything else."""
+
+    async def _read_event(self):
+        try:
+            return await self._asgi_receive()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # Servers raise classes of their own, or plain RuntimeError, where there is no client any more.
+            return {"type": "websocket.disconnect", "code": ABNORMAL}
+
+    def _keep(self, event):
+        if not self.received(event):
+            if not self._buffer:
+                self._buffer = collections.deque()
+            self._buffer.append(event)
+            self._buffered += size(payload(event))
+
+    def replay(self, event):
+        """Let an event be the next one that is received."""
+        self._keep(event)
+
+    def _wake(self):
+        """Wake the one who has waited longest; return whether the view itself goes on reading."""
+        while self._waiters:
+            waiter, is_view = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return is_view and not self._waiters
+        return False
+
+    def _wake_all(self):
+        while self._waiters:
+            self._wake()
+
+    async def next_buffered(self):
+        """Return the next event, through the reader; the last one again and again when the connection is over."""
+        while not self._buffer:
+            if self.over:
+                return {"type": "websocket.disconnect", "code": self.close_code, "reason": self.close_reason}
+            await self._wait_for_reader()
+        event = self._buffer.popleft()
+        self._buffered -= size(payload(event))
+        return event
+
+    async def _wait_for_reader(self):
+        waiter = get_running_loop().create_future()
+        if not self._waiters:
+            self._waiters = collections.deque()
+        self._waiters.append((waiter, self.stepping))
+        if not self.attended:
+            self._start_reader()
+        try:
+            await waiter
+        except BaseException:
+            # Woken and cancelled at once: the event is for the next one.
+            if waiter.done() and not waiter.cancelled():
+                self._wake()
+            raise
+
+    async def stop_reading(self):
+        """End the reader, and wait for its end."""
+        self.on_over = None
+        if self._reader is not None:
+            reader = self._reader
+            reader.cancel()
+            await asyncio.wait([reader])

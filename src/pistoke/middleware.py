@@ -1,0 +1,125 @@
+"""The middleware of this package: what a page needs to open a socket, and what a socket is checked for."""
+
+import logging
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpResponseForbidden
+from django.http.request import split_domain_port, validate_host
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.deprecation import MiddlewareMixin
+from django.utils.http import is_same_domain
+from django.utils.log import log_response
+
+from .chain import SKIPPED_MIDDLEWARE, runs_inline
+from .request import WebsocketRequest
+
+__all__ = ["CsrfMiddleware", "OriginMiddleware", "SKIPPED_MIDDLEWARE", "WebsocketMiddleware", "runs_inline"]
+
+logger = logging.getLogger("django.security.WebsocketOrigin")
+
+
+class WebsocketMiddleware(MiddlewareMixin):
+    """Give an HTTP request the address of sockets on the same server, as ``request.websocket``.
+
+    It is ``ws://host``, or ``wss://host`` where the request is secure; a page adds a path to it. A request that did not
+    come through an ASGI server has none: there would be nobody to answer.
+    """
+
+    def process_request(self, request):
+        """Set ``request.websocket``."""
+        if hasattr(request, "scope") and not isinstance(request, WebsocketRequest):
+            scheme = "wss" if request.is_secure() else "ws"
+            request.websocket = "{}://{}".format(scheme, request.get_host())
+
+
+class OriginMiddleware(MiddlewareMixin):
+    """Refuse a socket that a page of another site opens; it runs for every socket without being listed.
+
+    A browser sends cookies along whichever page opens a socket, and no same-origin policy stands in the way; but it always
+    says which page it was (RFC 6455 section 10.2). The host must be among ``ALLOWED_HOSTS``, or the origin among
+    ``CSRF_TRUSTED_ORIGINS``. A client that is no browser sends no ``Origin`` and is let through.
+    """
+
+    def process_view(self, request, callback, callback_args, callback_kwargs):
+        """Return a 403 for a bad origin, unless the view is exempt."""
+        if not isinstance(request, WebsocketRequest) or getattr(callback, "origin_exempt", False):
+            return None
+        origins = request.header_values(b"origin")
+        if not origins or (len(origins) == 1 and origin_allowed(origins[0].decode("latin-1"), request)):
+            return None
+        response = HttpResponseForbidden("Origin not allowed.", content_type="text/plain")
+        log_response(
+            "Forbidden (origin %s is not in ALLOWED_HOSTS or CSRF_TRUSTED_ORIGINS): %s",
+            b", ".join(origins).decode("latin-1"),
+            request.path,
+            response=response,
+            request=request,
+            logger=logger,
+        )
+        return response
+
+
+class CsrfMiddleware(CsrfViewMiddleware):
+    """Leave the CSRF token of a socket to ``request.check_csrf``; check that of an HTTP request as Django does.
+
+    It stands in for Django's own middleware when a socket opens.
+    """
+
+    def process_request(self, request):
+        """Read the token of an HTTP request."""
+        if not isinstance(request, WebsocketRequest):
+            super().process_request(request)
+
+    def process_view(self, request, callback, callback_args, callback_kwargs):
+        """Check the token of an HTTP request."""
+        if isinstance(request, WebsocketRequest):
+            return None
+        return super().process_view(request, callback, callback_args, callback_kwargs)
+
+
+def origin_allowed(origin, request):
+    """Return whether a page of ``origin`` may open a socket here."""
+    try:
+        parsed = urlsplit(origin)
+        parsed.port  # noqa: B018: raises where it is no number
+    except ValueError:
+        return False
+    if parsed.scheme not in ("http", "https") or not parsed.hostname:
+        return "*" in settings.ALLOWED_HOSTS and is_plain_origin(parsed)
+    if not is_plain_origin(parsed):
+        return False
+    if is_trusted(parsed):
+        return True
+    if parsed.scheme == "http" and request.is_secure():
+        return False
+    return host_allowed(parsed.netloc)
+
+
+def is_plain_origin(parsed):
+    """Return whether a parsed origin has a scheme, a host, perhaps a port, and nothing else (RFC 6454 section 6.2)."""
+    return bool(parsed.scheme and parsed.hostname) and parsed.geturl() == "{}://{}".format(
+        parsed.scheme, parsed.netloc
+    ) and "@" not in parsed.netloc
+
+
+def is_trusted(parsed):
+    """Return whether ``CSRF_TRUSTED_ORIGINS`` names the origin.
+
+    Its entries have a scheme from Django 4.0 on, and may begin with a wildcard; before that they are hosts, where a leading
+    dot stands for all subdomains.
+    """
+    for trusted in settings.CSRF_TRUSTED_ORIGINS:
+        scheme, separator, netloc = trusted.rpartition("://")
+        if (not separator or scheme == parsed.scheme) and is_same_domain(parsed.netloc, netloc.lstrip("*")):
+            return True
+    return False
+
+
+def host_allowed(netloc):
+    """Return whether ``ALLOWED_HOSTS`` names the host, by Django's own rules for ``DEBUG`` and an empty list."""
+    allowed = settings.ALLOWED_HOSTS
+    if settings.DEBUG and not allowed:
+        allowed = [".localhost", "127.0.0.1", "[::1]"]
+    domain, port = split_domain_port(netloc.lower())
+    return bool(domain) and validate_host(domain, allowed)

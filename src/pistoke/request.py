@@ -1,0 +1,216 @@
+"""The request of a WebSocket: a Django request over which messages pass while the socket is open."""
+
+import io
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, QueryDict, parse_cookie
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.functional import cached_property
+
+from .connection import NORMAL, close_event
+from .exceptions import ClientDisconnected
+
+#: The schemes of a socket, and those that all of Django knows them by.
+HTTP_SCHEMES = {"ws": "http", "wss": "https"}
+
+
+class WebsocketRequest(ASGIRequest):
+    """A WebSocket as a Django request.
+
+    It has what an HTTP request has (``GET``, ``COOKIES``, ``headers``, ``META``, ``session``, ``user``,
+    ``resolver_match``, ``get_host()``, ``build_absolute_uri()`` …) and no body; its ``method`` is ``"Websocket"``.
+
+    ``subprotocol`` is the subprotocol that both sides agreed on, or None; ``csrf_handshake`` the whole first message after
+    a CSRF handshake (see :func:`pistoke.decorators.csrf_handshake`).
+    """
+
+    method = "Websocket"
+    # What an HTTP request sets in each instance, and a socket, which may be one of ten thousand, need not.
+    content_type = ""
+    content_params = {}
+    resolver_match = None
+    csrf_handshake = None
+    _body = b""
+    _stream = io.BytesIO()
+    _read_started = False
+    _post_parse_error = False
+    # Read by Django's CSRF middleware and ``csrf_protect``: a socket has no form to look for a token in. See check_csrf.
+    _dont_enforce_csrf_checks = True
+    # Whether check_csrf looks at all: Django's test clients do without.
+    enforce_csrf_checks = True
+
+    def __init__(self, scope, socket):
+        """Make the request of an ASGI scope; raise UnicodeError where its path or query is no UTF-8."""
+        self.scope = scope
+        self._socket = socket
+        self.path = scope["path"]
+        self.path.encode()
+        self._query_string.encode()
+        self.script_name = settings.FORCE_SCRIPT_NAME or scope.get("root_path") or ""
+        within = self.script_name and self.path.startswith(self.script_name)
+        self.path_info = self.path[len(self.script_name):] if within else self.path
+
+    # What the client asked for
+
+    @property
+    def _query_string(self):
+        query_string = self.scope.get("query_string", b"")
+        return query_string.decode() if isinstance(query_string, bytes) else query_string
+
+    @cached_property
+    def META(self):
+        """The environment of the request, made when somebody asks for it."""
+        return dict(_meta(self))
+
+    @cached_property
+    def GET(self):
+        """The query as a QueryDict."""
+        return QueryDict(self._query_string)
+
+    @cached_property
+    def COOKIES(self):
+        """The cookies as a dictionary."""
+        cookies = ";".join(value.decode("latin-1") for value in self.header_values(b"cookie"))
+        return parse_cookie(cookies)
+
+    def header_values(self, name):
+        """Return all values of a header, as bytes; ``name`` is bytes in lower case."""
+        return [value for key, value in self.scope.get("headers", ()) if key.lower() == name]
+
+    def _get_scheme(self):
+        scheme = self.scope.get("scheme") or "ws"
+        return HTTP_SCHEMES.get(scheme, scheme)
+
+    async def auser(self):
+        """Return the user of the session; Django's own middleware does it from 5.0 on."""
+        return await sync_to_async(lambda: getattr(self.user, "_wrapped", self.user) and self.user)()
+
+    # What passes over the socket
+
+    @property
+    def subprotocol(self):
+        """The subprotocol that both sides agreed on, None where neither names one."""
+        return self._socket.subprotocol
+
+    def receive(self):
+        """Return the next message: ``str`` or ``bytes``; in a JSON protocol the object.
+
+        A coroutine. Raises :class:`~pistoke.exceptions.ClientDisconnected` when there is none any more; every message that
+        arrived before the client left is returned first.
+        """
+        return self._socket.receive()
+
+    def send(self, message):
+        """Send a message: ``str`` as text, ``bytes`` as binary; in a JSON protocol any object.
+
+        A coroutine, which ends when the server has taken the message. Raises
+        :class:`~pistoke.exceptions.ConnectionClosed` where there is nobody to send to, TypeError for a message of another
+        type. May be called from several tasks.
+        """
+        return self._socket.send(message)
+
+    def __aiter__(self):
+        """Iterate over the messages until the client leaves."""
+        return self
+
+    async def __anext__(self):
+        try:
+            return await self._socket.receive()
+        except ClientDisconnected:
+            raise StopAsyncIteration from None
+
+    def close(self, code=NORMAL, reason=""):
+        """Close the socket: ``await request.close(4000, "why")``.
+
+        ``code`` is one of 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 section 7.4), else ValueError is raised; ``reason``
+        is cut to 123 bytes. Does nothing where it is not awaited, which is how Django itself calls it.
+        """
+        close_event(code, reason)
+        return Closing(self._socket, code, reason)
+
+    # CSRF
+
+    def check_csrf(self, token):
+        """Return whether ``token`` is the one that Django gave to this client.
+
+        The rules are Django's own, against the CSRF cookie or, with ``CSRF_USE_SESSIONS``, the session. Anything that is
+        missing or malformed is False.
+        """
+        if not self.enforce_csrf_checks:
+            return True
+        form = HttpRequest()
+        form.method = "POST"
+        form.POST = {"csrfmiddlewaretoken": token if isinstance(token, str) else ""}
+        form.COOKIES = self.COOKIES
+        if hasattr(self, "session"):
+            form.session = self.session
+        return _TokenCheck(_no_response).process_view(form, _no_response, (), {}) is None
+
+    # The names of README.fi.md
+
+    tarkista_csrf = check_csrf
+    protokolla = subprotocol
+
+    @property
+    def _csrf_kattely(self):
+        return self.csrf_handshake
+
+
+class Closing:
+    """Closes a socket where it is awaited."""
+
+    __slots__ = ("_arguments", "_socket")
+
+    def __init__(self, socket, *arguments):
+        self._socket = socket
+        self._arguments = arguments
+
+    def __await__(self):
+        return self._socket.close(*self._arguments).__await__()
+
+
+class _TokenCheck(CsrfViewMiddleware):
+    """Django's check of a token, without the page that says it failed."""
+
+    def _reject(self, request, reason):
+        return reason
+
+
+def _no_response(request):
+    """Stand for a view and for what comes after the middleware: neither is called."""
+
+
+def _meta(request):
+    """Yield the items of ``META``, as Django names them for an HTTP request."""
+    scope = request.scope
+    yield "REQUEST_METHOD", request.method
+    yield "QUERY_STRING", request._query_string
+    yield "SCRIPT_NAME", request.script_name
+    yield "PATH_INFO", request.path_info
+    yield "wsgi.multithread", True
+    yield "wsgi.multiprocess", True
+    if scope.get("client"):
+        yield "REMOTE_ADDR", scope["client"][0]
+        yield "REMOTE_HOST", scope["client"][0]
+        yield "REMOTE_PORT", scope["client"][1]
+    server = scope.get("server") or ("unknown", 0)
+    yield "SERVER_NAME", server[0]
+    yield "SERVER_PORT", str(server[1] or 0)
+    for name, values in _headers(scope).items():
+        yield _meta_name(name), ",".join(values)
+
+
+def _headers(scope):
+    headers = {}
+    for name, value in scope.get("headers", ()):
+        # An underscore would be taken for a hyphen: a client could pass its header off as one that a proxy sets.
+        if b"_" not in name:
+            headers.setdefault(name.lower(), []).append(value.decode("latin-1"))
+    return headers
+
+
+def _meta_name(name):
+    name = name.decode("latin-1").upper().replace("-", "_")
+    return name if name in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + name

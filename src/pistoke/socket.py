@@ -1,0 +1,284 @@
+"""One WebSocket: what its view receives, sends and closes, over an ASGI server's ``receive`` and ``send``."""
+
+import asyncio
+import contextlib
+
+from django.utils.functional import Promise
+
+from ._compat import get_running_loop
+from .conf import conf
+from .connection import ABNORMAL, BAD_DATA, NORMAL, TOO_BIG, State, choose_subprotocol, close_event, payload, size
+from .exceptions import ClientDisconnected, ConnectionClosed, HandshakeError, SubprotocolMismatch
+from .inbound import Inbound
+
+#: How many messages are sent before the event loop gets a turn. After the abrupt loss of a client the ``send`` of some
+#: servers returns without ever suspending: a view that sends in a tight loop would hang the process.
+SENDS_PER_TURN = 64
+
+
+class Socket(Inbound):
+    """A connection with the server that carries it."""
+
+    __slots__ = (
+        "_accepting",
+        "_asgi_send",
+        "_limit",
+        "_sent",
+        "automatic",
+        "decode",
+        "encode",
+        "has_read",
+        "offered",
+        "protocol",
+        "readable",
+        "subprotocol",
+        "writable",
+    )
+
+    def __init__(self, receive, send, offered=()):
+        super().__init__(receive)
+        # The server's own.
+        self._asgi_send = send
+        # The subprotocols that the client offers, in its order; then the one that was chosen.
+        self.offered = offered
+        self.subprotocol = None
+        # The explicit protocol in force; whether in its absence the automatic one accepts.
+        self.protocol = None
+        self.automatic = False
+        # A future while the handshake is being accepted: whoever else has something to send waits for it.
+        self._accepting = None
+        # Whether messages pass as they come. Each ends on its own: there may be messages to read when nobody is left to
+        # be sent any.
+        self.readable = False
+        self.writable = False
+        # What translates a message on its way in and out (JSON); None leaves it as it is.
+        self.decode = None
+        self.encode = None
+        # The largest message in bytes, None without a limit.
+        self._limit = conf.MAX_MESSAGE_SIZE
+        # Whether the view reads: then it may finish with its last message.
+        self.has_read = False
+        # How many messages were sent.
+        self._sent = 0
+
+    # Opening
+
+    async def accept(self, supported=()):
+        """Open the socket, with the subprotocol that suits both sides; do nothing where it is open already.
+
+        Raises :class:`SubprotocolMismatch` where none does, :class:`ConnectionClosed` where the client has left.
+        """
+        if self._accepting is not None:
+            await asyncio.shield(self._accepting)
+        if self.application is not State.CONNECTING:
+            return
+        if self.over:
+            raise self._closed()
+        try:
+            self.subprotocol = choose_subprotocol(self.offered, supported)
+        except LookupError:
+            raise SubprotocolMismatch(self.offered, supported) from None
+        self._accepting = get_running_loop().create_future()
+        try:
+            await self.send_event({"type": "websocket.accept", "subprotocol": self.subprotocol})
+            self.readable = self.writable = not self.over
+        except ConnectionClosed:
+            # Whoever leaves before the answer has said nothing that is still to be read.
+            self.lost()
+            raise
+        finally:
+            self._accepting.set_result(None)
+            self._accepting = None
+
+    async def _accept_automatically(self):
+        """Open the socket of a view without a protocol; wait for it where that is going on."""
+        if self._accepting is not None or (self.automatic and self.application is State.CONNECTING):
+            await self.accept()
+        elif self.application is State.CONNECTING:
+            raise HandshakeError("expected an open socket; receive and send inside of the protocol that opens it")
+
+    async def before_reading(self):
+        """Open the socket of a view without a protocol that has begun to wait for something else.
+
+        Where the client offers subprotocols, an explicit protocol may still have to choose one.
+        """
+        if self.automatic and not self.offered:
+            with contextlib.suppress(ConnectionClosed):
+                await self._accept_automatically()
+
+    # Receiving
+
+    async def receive(self):
+        """Return the next message.
+
+        Raises :class:`ClientDisconnected` when there is none any more.
+        """
+        self.has_read = True
+        if self.attended or self._buffer or not self.readable:
+            if not self.over:
+                with contextlib.suppress(ConnectionClosed):
+                    await self._accept_automatically()
+            event = await self.next_buffered()
+        else:
+            self.attended = True
+            try:
+                event = await self._read_event()
+            finally:
+                self.attended = False
+                if self._waiters or not self.stepping:
+                    self.attend_soon()
+        if event["type"] != "websocket.receive":
+            raise self._disconnected(event)
+        message = payload(event)
+        if self._limit is not None and len(message) * 4 > self._limit and size(message) > self._limit:
+            raise await self._reject(TOO_BIG, "expected at most {} bytes".format(self._limit))
+        if self.decode is None:
+            return message
+        try:
+            return self.decode(message)
+        except (ValueError, RecursionError):
+            raise await self._reject(BAD_DATA, "expected JSON") from None
+
+    def _disconnected(self, event):
+        """Note that there is nothing more to read; return the exception that says so."""
+        self.received(event)
+        self.readable = False
+        return ClientDisconnected(self.close_code, self.close_reason, self)
+
+    async def _reject(self, code, reason):
+        """Close the socket because of what the client sent; return the exception that says so."""
+        await self.close(code, reason)
+        return ClientDisconnected(code, reason, self)
+
+    async def wait_for_end(self, seconds):
+        """Wait until the server says that the connection has ended, but no longer than that."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            while not self.received(await asyncio.wait_for(self._read_event(), seconds)):
+                pass
+
+    def is_served_by(self, module):
+        """Return whether the server is that of a module."""
+        owner = type(getattr(self._asgi_receive, "__self__", None))
+        return owner.__module__ == module or owner.__module__.startswith(module + ".")
+
+    # Sending
+
+    async def send(self, message):
+        """Send a message: ``str`` as text, ``bytes`` as binary.
+
+        Returns when the server has taken it, which it delays while the client is slow. Raises :class:`ConnectionClosed`
+        where there is nobody to send to, TypeError for a message of another type.
+        """
+        if self.encode is not None:
+            message = self.encode(message)
+        if type(message) is str:
+            event = {"type": "websocket.send", "text": message}
+        elif type(message) is bytes:
+            event = {"type": "websocket.send", "bytes": message}
+        else:
+            event = message_event(message)
+        if not self.writable:
+            await self._wait_until_writable()
+        self._sent += 1
+        if self._sent % SENDS_PER_TURN == 0:
+            await asyncio.sleep(0)
+        try:
+            await self._asgi_send(event)
+        except (asyncio.CancelledError, UnicodeError):
+            raise
+        except Exception as exc:
+            raise self._send_failed() from exc
+
+    async def _wait_until_writable(self):
+        if not self.over:
+            await self._accept_automatically()
+        if not self.writable:
+            raise self._closed()
+
+    def _closed(self):
+        return ConnectionClosed(ABNORMAL if self.close_code is None else self.close_code, self.close_reason, self)
+
+    def _send_failed(self):
+        """Note that nobody listens; return the exception that says so.
+
+        What the client said before it left is still to be read, and so is the code it left with.
+        """
+        self.writable = False
+        return self._closed()
+
+    async def send_event(self, event):
+        """Send an ASGI event other than a message.
+
+        Raises :class:`InvalidEvent` where it is not its turn, :class:`ConnectionClosed` where the client has left.
+        """
+        self.sending(event)
+        try:
+            await self._asgi_send(event)
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            raise self._send_failed() from exc
+
+    async def close(self, code=NORMAL, reason=""):
+        """Close the socket; do nothing where it is closed already.
+
+        Raises ValueError for a code that may not be sent, :class:`ConnectionClosed` where the client has left unnoticed.
+        """
+        event = close_event(code, reason)
+        if self.automatic and not self.over:
+            await self._accept_automatically()
+        if self.over:
+            return
+        self.readable = self.writable = False
+        try:
+            await self.send_event(event)
+        finally:
+            self._wake_all()
+
+
+class RawSocket:
+    """A socket whose view exchanges ASGI events itself."""
+
+    def __init__(self, socket):
+        self._socket = socket
+        socket.replay({"type": "websocket.connect"})
+
+    @property
+    def subprotocol(self):
+        """What the view has accepted."""
+        return self._socket.subprotocol
+
+    async def receive(self):
+        """Return the next event; raise :class:`ClientDisconnected` after the last."""
+        self._socket.has_read = True
+        if not self._socket.readable and self._socket.over:
+            raise self._socket._disconnected({})
+        event = await self._socket.next_buffered()
+        self._socket.readable = event["type"] != "websocket.disconnect"
+        return event
+
+    async def send(self, event):
+        """Send an event; raise :class:`InvalidEvent` where it is not its turn."""
+        if event.get("type") == "websocket.accept":
+            self._socket.subprotocol = event.get("subprotocol")
+        await self._socket.send_event(event)
+
+    async def close(self, *arguments):
+        """Close the socket."""
+        await self._socket.close(*arguments)
+
+
+def message_event(message):
+    """Return the event that sends a message of a less common type.
+
+    Raises TypeError for one that is neither text nor binary.
+    """
+    if isinstance(message, (str, Promise)):
+        return {"type": "websocket.send", "text": str(message)}
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return {"type": "websocket.send", "bytes": bytes(message)}
+    raise TypeError(
+        "expected a message of type str or bytes, got {}; use WebsocketJSONProtocol for objects".format(
+            type(message).__name__
+        )
+    )
