@@ -22,7 +22,7 @@ help:
 	@echo "make types     mypy and basedpyright"
 	@echo "make matrix    the test-suite on every installed Python of tox.ini  (JOBS=$(JOBS) at a time)"
 	@echo "make build     wheel and sdist into dist/"
-	@echo "make check-install   both of them, with the last pip there was for Python 3.6"
+	@echo "make check-install   those two on Python 3.6 with its last pip"
 	@echo "make clean     remove what the others made"
 
 # The pip that comes with Python 3.6 knows neither pyproject.toml alone nor editable installs of it.
@@ -34,8 +34,9 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[runserver]'
 	@touch $@
 
-$(VENV)/test.stamp: pyproject.toml tests/constraints.txt | $(BIN)/python
+$(VENV)/test.stamp: pyproject.toml tests/constraints.txt tests/requirements-dependents.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[runserver,test]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/requirements-dependents.txt
 	@touch $@
 
 $(VENV)/tox.stamp: tox.ini | $(BIN)/python
@@ -62,7 +63,8 @@ types: $(VENV)/tox.stamp
 	@$(TOX) run -e types
 
 matrix: $(VENV)/tox.stamp
-	@$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner
+	@$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner --result-json .tox/matrix.json; \
+	status=$$?; $(BIN)/python tools/matrix_summary.py .tox/matrix.json; exit $$status
 
 build: $(VENV)/tox.stamp
 	@$(TOX) run -e build

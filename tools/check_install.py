@@ -1,6 +1,6 @@
 """Install each distribution in a folder with this interpreter's pip, and import every module it holds.
 
-Usage: python tests/check_install.py FOLDER
+Usage: python tools/check_install.py FOLDER
 """
 import pathlib
 import subprocess
