@@ -91,7 +91,7 @@ class Connection:
         if self.close_code is None:
             # ASGI: «code … Optional; if missing or None default is 1005».
             code = event.get("code")
-            self.close_code = NO_STATUS if code is None else code
+            self.close_code = NO_STATUS if code is None else int(code)
             self.close_reason = event.get("reason") or ""
         return True
 

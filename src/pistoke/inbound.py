@@ -27,6 +27,7 @@ class Inbound(Connection):
         "_scheduled",
         "_waiters",
         "attended",
+        "one_reader",
         "on_over",
         "stepping",
     )
@@ -43,12 +44,20 @@ class Inbound(Connection):
         # The task that reads, and whether it is about to be started.
         self._reader = None
         self._scheduled = False
+        # Whether only one task may ever read, and may not be cancelled while it does: where a pending ``receive`` of the
+        # server's is cancelled, Granian loses the message that is just coming in.
+        self.one_reader = self.is_served_by("granian")
         # See above.
         self.attended = False
         # Whether the driver is running the view at this very moment, and not a task that the view started.
         self.stepping = False
         # What to call when the connection is over and its view may still run; None when there is no such view.
         self.on_over = None
+
+    def is_served_by(self, module):
+        """Return whether the server is that of a module."""
+        owner = type(getattr(self._asgi_receive, "__self__", None)).__module__
+        return owner == module or owner.startswith(module + ".")
 
     def attend_soon(self):
         """Read from the server unless the view is back at it in the next turn of the event loop.
@@ -83,7 +92,7 @@ class Inbound(Connection):
             await self.before_reading()
             while not (self.over or self._full):
                 self._keep(await self._read_event())
-                if self._wake():
+                if self._wake() and not self.one_reader:
                     break
         finally:
             self._reader = None
@@ -157,7 +166,6 @@ class Inbound(Connection):
 
     async def stop_reading(self):
         """End the reader, and wait for its end."""
-        self.on_over = None
         if self._reader is not None:
             reader = self._reader
             reader.cancel()

@@ -114,7 +114,7 @@ class Socket(Inbound):
         Raises :class:`ClientDisconnected` when there is none any more.
         """
         self.has_read = True
-        if self.attended or self._buffer or not self.readable:
+        if self.attended or self._buffer or self.one_reader or not self.readable:
             if not self.over:
                 with contextlib.suppress(ConnectionClosed):
                     await self._accept_automatically()
@@ -155,11 +155,6 @@ class Socket(Inbound):
         with contextlib.suppress(asyncio.TimeoutError):
             while not self.received(await asyncio.wait_for(self._read_event(), seconds)):
                 pass
-
-    def is_served_by(self, module):
-        """Return whether the server is that of a module."""
-        owner = type(getattr(self._asgi_receive, "__self__", None))
-        return owner.__module__ == module or owner.__module__.startswith(module + ".")
 
     # Sending
 
@@ -230,6 +225,9 @@ class Socket(Inbound):
         if self.over:
             return
         self.readable = self.writable = False
+        if self.one_reader:
+            # Granian sends no close while somebody reads.
+            await self.stop_reading()
         try:
             await self.send_event(event)
         finally:

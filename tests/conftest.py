@@ -1,0 +1,40 @@
+"""What all tests share: coroutine tests, each in an event loop of its own that must be left as it was found."""
+import asyncio
+import inspect
+
+import pytest
+
+
+def pytest_pyfunc_call(pyfuncitem):
+    """Run an ``async def`` test function."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+def run(test, seconds=60):
+    """Run a coroutine to its end; fail where it leaves tasks or reports to the loop's exception handler behind."""
+    loop = asyncio.new_event_loop()
+    reports = []
+    loop.set_exception_handler(lambda loop, context: reports.append(context))
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(asyncio.wait_for(test, seconds))
+        left = pending_tasks(loop)
+    finally:
+        for task in pending_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
+    assert not left, "tasks left behind: {}".format(left)
+    assert not reports, "reported to the event loop: {}".format(reports)
+
+
+def pending_tasks(loop):
+    """Return the tasks of a loop that have not ended."""
+    all_tasks = getattr(asyncio, "all_tasks", None) or asyncio.Task.all_tasks
+    return [task for task in all_tasks(loop) if not task.done()]
