@@ -1,0 +1,94 @@
+"""A program that uses the installed package, for type checkers: it is checked, never run."""
+
+from typing import Union
+
+from django.contrib.auth.decorators import login_required
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views.generic import TemplateView
+
+from pistoke import WebsocketNakyma, WebsocketProtokolla
+from pistoke.asgi import get_asgi_application
+from pistoke.decorators import csrf_handshake, json_messages, origin_exempt
+from pistoke.exceptions import WebsocketDisconnect
+from pistoke.handler import WebsocketHandler
+from pistoke.protocol import WebsocketJSONProtocol, WebsocketProtocol, WebsocketSubprotocol
+from pistoke.request import WebsocketRequest
+from pistoke.testing import WebsocketTestCase
+from pistoke.views import WebsocketView
+
+
+@method_decorator(WebsocketProtocol(), name="websocket")
+class Echo(WebsocketView, TemplateView):
+    template_name = "echo.html"
+
+    async def websocket(self, request: WebsocketRequest, *args: object, **kwargs: object) -> None:
+        message: Union[str, bytes] = await request.receive()
+        await request.send(message)
+        chosen: Union[str, None] = request.subprotocol
+        async for message in request:
+            await request.send(message)
+        if not request.check_csrf("token"):
+            await request.close(3000, chosen or "")
+
+
+class Kaiku(WebsocketNakyma):
+    @WebsocketProtokolla
+    async def websocket(self, request: WebsocketRequest) -> None:
+        try:
+            await request.send("hei")
+        except WebsocketDisconnect as lost:
+            code: int = lost.code
+            raise RuntimeError(code, lost.reason) from lost
+
+
+@WebsocketProtocol
+async def bare(request: WebsocketRequest) -> None:
+    await request.send("text")
+
+
+@login_required
+@WebsocketSubprotocol("a", "b")
+async def chooses(request: WebsocketRequest, number: int) -> None:
+    await request.send(b"bytes")
+
+
+@WebsocketJSONProtocol()
+@csrf_handshake(csrf_key="token")
+async def objects(request: WebsocketRequest) -> None:
+    await request.send({"a": [1, 2, None]})
+
+
+@origin_exempt
+@WebsocketProtocol
+@json_messages(loads={}, dumps={"indent": 1})
+async def exempt(request: WebsocketRequest) -> None:
+    await request.receive()
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"")
+
+
+urlpatterns = [
+    path("echo/", Echo.as_view()),
+    path("bare/", bare),
+    path("chooses/<int:number>/", chooses),
+    path("objects/", objects),
+    path("exempt/", exempt),
+    path("page/", page),
+]
+
+handler: WebsocketHandler = WebsocketHandler()
+application = get_asgi_application()
+http = ASGIHandler()
+
+
+class EchoTest(WebsocketTestCase):
+    async def test_echo(self) -> None:
+        async with self.async_client.websocket("/echo/") as socket:
+            await socket.send("text")
+            answer: Union[str, bytes] = await socket.receive()
+            self.assertEqual(answer, "text")
