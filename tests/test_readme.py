@@ -1,0 +1,704 @@
+"""The code on the pages for readers runs as it stands there.
+
+A page becomes a Django project, as it would in the hands of a reader: `startproject`, then each block into the file that
+its first line names. The project is served by a real server, and a real client talks with it. A block that nobody here
+knows how to run is a failure.
+"""
+
+import asyncio
+import collections
+import configparser
+import contextlib
+import http.cookiejar
+import importlib
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+import websockets
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = {
+    "README.md": REPOSITORY / "README.md",
+    "README.fi.md": REPOSITORY / "README.fi.md",
+    # What the author of the package promised before there was one; it is kept beside the repository, if anywhere.
+    "the promise": REPOSITORY.parent / "shared" / "spec" / "README.fi.md",
+}
+TIMEOUT = 20  # seconds for anything that another process does
+
+Conversation = collections.namedtuple("Conversation", "talk arguments")
+
+
+# Pages and their blocks --------------------------------------------------------------------------------------
+
+
+class Block(collections.namedtuple("Block", "page line language text")):
+    """A fenced block of code: the page and the line it is on, its language, and the text as it stands."""
+
+    @property
+    def file(self):
+        """The file that the first line names, or an empty string."""
+        named = re.match(r"(?:#|<!--)\s*(/?[\w.-]+(?:/[\w.-]+)+)\s*(?:-->)?\s*\n", self.text)
+        return named.group(1) if named else ""
+
+    def __str__(self):
+        return "{}:{} {}".format(self.page, self.line, self.file or self.language)
+
+
+def blocks_of(page):
+    """Yield the blocks of a page; indented fences, and those without a language, count too."""
+    if not PAGES[page].exists():
+        return
+    text = PAGES[page].read_text(encoding="utf-8")
+    for match in re.finditer(r"^[ ]*```(\S*)\n(.*?)^[ ]*```[ ]*$", text, re.M | re.S):
+        yield Block(page, text[: match.start()].count("\n") + 1, match.group(1), match.group(2))
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+# A project made of a page ------------------------------------------------------------------------------------
+
+
+class Project:
+    """The Django project that a reader of the page makes in an empty directory."""
+
+    def __init__(self, page, directory):
+        self.directory = directory
+        self.blocks = [block for block in blocks_of(page) if block.file and not block.file.startswith("/")]
+        self.settings_block = self.only(r"/(settings|asetukset)\.py$")
+        self.name, _, settings = self.settings_block.file.partition("/")
+        self.settings_name = settings[: -len(".py")]
+        self.apps = sorted({block.file.split("/")[0] for block in self.blocks} - {self.name})
+        self.python("-m", "django", "startproject", self.name, ".")
+        self.rename_settings()
+        self.write_files()
+        self.complete_settings()
+        self.complete_urls()
+
+    def only(self, pattern):
+        """Return the one block whose file matches."""
+        found, = (block for block in self.blocks if re.search(pattern, block.file))
+        return found
+
+    def rename_settings(self):
+        """Call the settings what the page calls them, wherever `startproject` has named them."""
+        self.path(self.name + "/settings.py").rename(self.path(self.settings_block.file))
+        for file in self.directory.rglob("*.py"):
+            self.replace(file, self.name + ".settings", self.name + "." + self.settings_name)
+
+    def write_files(self):
+        """Write each block into its file; of several for the same file, the first."""
+        for block in reversed(self.blocks):
+            if block is not self.settings_block:
+                self.path(block.file).parent.mkdir(parents=True, exist_ok=True)
+                self.path(block.file).write_text(block.text, encoding="utf-8")
+        for app in self.apps:
+            self.path(app + "/__init__.py").touch()
+
+    def complete_settings(self):
+        """Add what the page says of the settings to those of `startproject`."""
+        file = self.path(self.settings_block.file)
+        filled = fill_in(self.settings_block.text, runpy.run_path(str(file)), self.apps)
+        file.write_text(file.read_text(encoding="utf-8") + "\n" + filled, encoding="utf-8")
+
+    def complete_urls(self):
+        """Include those modules that have URL patterns of their own."""
+        modules = [block.file for block in self.blocks if re.search(r"^urlpatterns = ", block.text, re.M)]
+        lines = ["", "from django.urls import include", ""] + [
+            'urlpatterns += [path("", include("{}"))]'.format(file[: -len(".py")].replace("/", "."))
+            for file in modules
+            if not file.endswith("/urls.py")
+        ]
+        with self.path(self.name + "/urls.py").open("a", encoding="utf-8") as urls:
+            urls.write("\n".join(lines) + "\n")
+
+    def path(self, name):
+        """Return the path of a file of the project."""
+        return self.directory / name
+
+    @staticmethod
+    def replace(file, old, new):
+        """Replace one text in a file by another."""
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace(old, new), encoding="utf-8")
+
+    def python(self, *arguments):
+        """Run Python in the project, and return what it said; fail with that if it fails."""
+        done = subprocess.run(
+            [sys.executable] + list(arguments),
+            cwd=str(self.directory),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            timeout=TIMEOUT * 3,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def manage(self, *arguments):
+        """Run a command of manage.py."""
+        return self.python("manage.py", *arguments)
+
+
+def fill_in(text, defaults, apps):
+    """Return the text of a settings block with its ellipses replaced by what they stand for.
+
+    The first ellipsis in a list is everything else that `startproject` put into it, and the reader's own applications.
+    """
+    lines, name, rest = [], None, []
+    for line in text.splitlines():
+        opened = re.match(r"(\w+) = \[$", line)
+        if opened:
+            name = opened.group(1)
+            rest = [item for item in defaults[name] if repr(item) not in text and json.dumps(item) not in text]
+            rest += apps if name == "INSTALLED_APPS" else []
+        if name and re.match(r"\s+\.\.\.,?$", line):
+            lines += ["    {!r},".format(item) for item in rest]
+            rest = []
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def environment():
+    """Return the environment of a reader's shell, in which our package is installed."""
+    env = dict(os.environ, PYTHONPATH=str(REPOSITORY / "src"), PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8")
+    env.pop("DJANGO_SETTINGS_MODULE", None)
+    return env
+
+
+# Servers and clients -----------------------------------------------------------------------------------------
+
+
+class Site:
+    """A running server, as a browser sees it."""
+
+    def __init__(self, port):
+        self.address = "http://127.0.0.1:{}".format(port)
+        self.cookies = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.cookies)
+        )
+
+    def get(self, path):
+        """Return the text of a page."""
+        return self.opener.open(self.address + path, timeout=TIMEOUT).read().decode()
+
+    def post(self, path, **data):
+        """Send a form."""
+        body = urllib.parse.urlencode(data).encode()
+        return self.opener.open(self.address + path, body, timeout=TIMEOUT).read().decode()
+
+    def socket(self, path, **options):
+        """Return a socket to a path or address, to be opened by `async with`."""
+        uri = path if path.startswith("ws") else self.address.replace("http", "ws", 1) + path
+        cookie = "; ".join("{0.name}={0.value}".format(cookie) for cookie in self.cookies)
+        is_legacy = int(websockets.__version__.split(".")[0]) < 14
+        options["extra_headers" if is_legacy else "additional_headers"] = {"Cookie": cookie} if cookie else {}
+        if int(websockets.__version__.split(".")[0]) >= 15:
+            options["proxy"] = None
+        return websockets.connect(uri, origin=self.address, **options)
+
+
+@contextlib.contextmanager
+def serve(directory, command, log):
+    """Run a server of the directory, and yield a Site once it answers."""
+    port = free_port()
+    with open(str(log), "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable] + [part.format(port=port) for part in command],
+            cwd=str(directory),
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_for(process, port, log)
+        yield Site(port)
+    finally:
+        end(process)
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(process, port, log):
+    """Return when somebody listens; fail with the log of a server that ends instead."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")
+        with contextlib.suppress(OSError), contextlib.closing(socket.create_connection(("127.0.0.1", port), 1)):
+            return
+        time.sleep(0.05)
+
+
+def end(process):
+    """End a server as a terminal would."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+UVICORN = ["-m", "uvicorn", "{project}.asgi:application", "--port", "{{port}}", "--log-level", "warning"]
+
+
+class Workshop:
+    """Makes a project of each page, and serves each, when the first test asks for it."""
+
+    def __init__(self, directory, stack):
+        self.directory = directory
+        self.stack = stack
+        self.projects = {}
+        self.sites = {}
+
+    def project(self, page):
+        """Return the project of a page."""
+        if page not in self.projects:
+            directory = self.directory / str(len(self.projects))
+            directory.mkdir()
+            self.projects[page] = Project(page, directory)
+        return self.projects[page]
+
+    def site(self, page):
+        """Return the served project of a page."""
+        if page not in self.sites:
+            self.sites[page] = self.stack.enter_context(self.serve(page))
+        return self.sites[page]
+
+    def serve(self, page):
+        """Serve the project of a page with Uvicorn, for the duration of a `with` block."""
+        project = self.project(page)
+        command = [part.format(project=project.name) for part in UVICORN]
+        return serve(project.directory, command, self.log())
+
+    def log(self):
+        """Return the path of a new log file."""
+        return self.directory / "{}.log".format(len(list(self.directory.iterdir())))
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    # ExitStack came with 3.3 and closes the servers in the order opposite to that of their start.
+    with contextlib.ExitStack() as stack:
+        yield Workshop(tmp_path_factory.mktemp("readme"), stack)
+
+
+# What one says to the views of the pages ---------------------------------------------------------------------
+
+
+async def exchange(ws, message):
+    """Send a message and return the answer."""
+    await ws.send(message)
+    return await ws.recv()
+
+
+def socket_in(page, site, path):
+    """Return the address of the socket that a page opens, and check that it is the page's own."""
+    address = re.search(r'new WebSocket\(\s*"([^"]*)"\s*\)', page).group(1)
+    assert address == site.address.replace("http", "ws", 1) + path
+    return address
+
+
+async def status_of_refusal(site, path, **options):
+    """Return the HTTP status that a refused handshake got."""
+    try:
+        async with site.socket(path, **options):
+            pytest.fail("expected a refusal, got an open socket at {}".format(path))
+    except websockets.exceptions.InvalidHandshake as exc:
+        return exc.response.status_code if hasattr(exc, "response") else exc.status_code
+
+
+async def closing(ws):
+    """Return the close code that ends what there is to read."""
+    try:
+        while True:
+            await ws.recv()
+    except websockets.exceptions.ConnectionClosed:
+        return ws.close_code
+
+
+async def talk_echo(site, path, answer, encoding=None):
+    """Text comes back in a sentence; binary as it was, or in the same sentence where it has an encoding."""
+    async with site.socket(socket_in(site.get(path), site, path)) as ws:
+        for text in ("Hello", "äö€ \N{EVERGREEN TREE}", ""):
+            assert await exchange(ws, text) == answer.format(text)
+        for data in (b"Hello", b"\xe4\x00\xff"):
+            expected = answer.format(data.decode(encoding)).encode(encoding) if encoding else data
+            assert await exchange(ws, data) == expected
+
+
+async def talk_function(site, path):
+    assert "ocket" in site.get(path)
+    async with site.socket(path) as ws:
+        assert await exchange(ws, "hello") == "HELLO!"
+
+
+async def talk_room(site, path):
+    async with site.socket(path) as one, site.socket(path) as other:
+        assert await exchange(one, "to both") == await other.recv() == "to both"
+    async with site.socket(path) as alone:
+        assert await exchange(alone, "to one") == "to one"
+
+
+async def talk_protocols(site, path, sum_path, versions_path, offered, key):
+    async with site.socket(sum_path) as ws:
+        assert json.loads(await exchange(ws, "[1, 2, 3.5]")) == {key: 6.5}
+    async with site.socket(versions_path, subprotocols=offered) as ws:
+        assert await ws.recv() == ws.subprotocol == offered[0]
+    assert await status_of_refusal(site, versions_path, subprotocols=["v9.elsewhere"]) in (400, 403)
+    assert await status_of_refusal(site, "/http/") == 403
+    async with site.socket(path) as ws:
+        assert await closing(ws) == 4403
+
+
+async def talk_csrf(site, path):
+    page = site.get(path)
+    address = socket_in(page, site, path)
+    async with site.socket(address) as ws:
+        assert await exchange(ws, re.search(r'send\("(\w+)"\)', page).group(1)) in ("Welcome.", "Tervetuloa.")
+    async with site.socket(address) as ws:
+        await ws.send("a" * 64)
+        assert await closing(ws) == 4403
+
+
+async def talk_demo_echo(site):
+    page = site.get("/")
+    assert "Echo</span>(WebsocketView" in page and site.get("/static/sockets/exchange.js")
+    async with site.socket("/") as ws:
+        assert await exchange(ws, "Hello") == "You wrote “Hello”."
+        assert await exchange(ws, b"Hello") == b"HELLO"
+    for message, code in (("bye", 1000), ("oops", 1011)):
+        async with site.socket("/") as ws:
+            await ws.send(message)
+            assert await closing(ws) == code
+
+
+async def talk_demo_clock(site):
+    async with site.socket("/clock/") as one, site.socket("/clock/") as other:
+        first = json.loads(await one.recv())
+        assert re.match(r"\d\d:\d\d:\d\d$", first["time"])
+        while first["watching"] != 2:
+            first = json.loads(await one.recv())
+        assert json.loads(await other.recv())["watching"] == 2
+
+
+async def talk_demo_json(site):
+    assert await who(site) is None
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', site.get("/json/")).group(1)
+    assert "Signed in as <b>demo</b>" in site.post("/json/", csrfmiddlewaretoken=token)
+    assert await who(site) == "demo"
+    async with site.socket("/json/") as ws:
+        await ws.send("not JSON")
+        assert await closing(ws) == 1007
+
+
+async def who(site):
+    """Return the user that a socket of the demonstration sees."""
+    async with site.socket("/json/") as ws:
+        return json.loads(await exchange(ws, '"Who am I?"'))["user"]
+
+
+ECHO = Conversation(talk_echo, ["/echo/", 'You wrote "{}".'])
+KAIKU = Conversation(talk_echo, ["/kaiku/", 'Kirjoitit "{}".'])
+NAKYMA = Conversation(talk_echo, ["/nakyma/", 'Kirjoitit "{}".', "latin-1"])
+CSRF = Conversation(talk_csrf, ["/vote/"])
+AANESTYS = Conversation(talk_csrf, ["/aanesta/"])
+
+#: For each file that serves sockets, how to talk with it.
+CONVERSATIONS = {
+    "echo/views.py": ECHO,
+    "project/urls.py": ECHO,
+    "project/asgi.py": ECHO,
+    "echo/templates/echo/page.html": ECHO,
+    "echo/functions.py": Conversation(talk_function, ["/shout/!/"]),
+    "echo/room.py": Conversation(talk_room, ["/room/"]),
+    "echo/protocols.py": Conversation(
+        talk_protocols, ["/code/", "/total/", "/versions/", ["v1.total", "v2.total"], "total"]
+    ),
+    "echo/csrf.py": CSRF,
+    "echo/templates/echo/vote.html": CSRF,
+    "kaiku/nakyma.py": KAIKU,
+    "projekti/urls.py": KAIKU,
+    "kaiku/templates/kaiku/sivu.html": KAIKU,
+    "kaiku/funktiot.py": Conversation(talk_function, ["/huuda/!/"]),
+    "kaiku/huone.py": Conversation(talk_room, ["/huone/"]),
+    "kaiku/protokollat.py": Conversation(
+        talk_protocols, ["/koodi/", "/summa/", "/versiot/", ["v1.summa", "v2.summa"], "summa"]
+    ),
+    "kaiku/csrf.py": AANESTYS,
+    "kaiku/templates/kaiku/aanesta.html": AANESTYS,
+    "sovellus/nakyma.py": NAKYMA,
+    "sovellus/templates/sovellus/nakyma.html": NAKYMA,
+}
+#: The view that stands for a page as a whole.
+FIRST_CONVERSATIONS = {"README.md": ECHO, "README.fi.md": KAIKU, "the promise": NAKYMA}
+
+
+def have(conversation, site):
+    """Talk with a site until everything is said, within the time-out."""
+    loop = asyncio.new_event_loop()
+    try:
+        talk = conversation.talk(site, *conversation.arguments)
+        loop.run_until_complete(asyncio.wait_for(talk, TIMEOUT))
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+# Runners: one for each kind of block -------------------------------------------------------------------------
+
+
+def run_settings(block, workshop):
+    """The settings pass Django's checks, and the `runserver` they install is ours."""
+    project = workshop.project(block.page)
+    project.manage("check", "--fail-level", "WARNING")
+    assert "--asgi" in project.manage("runserver", "--help")
+
+
+def run_asgi(block, workshop):
+    """The definition serves the page's first example."""
+    project = workshop.project(block.page)
+    file = project.path(block.file)
+    before = file.read_text(encoding="utf-8")
+    file.write_text(block.text, encoding="utf-8")
+    try:
+        with workshop.serve(block.page) as site:
+            have(FIRST_CONVERSATIONS[block.page], site)
+    finally:
+        file.write_text(before, encoding="utf-8")
+
+
+def run_views(block, workshop):
+    """The views, or the page that opens a socket to them, take part in a conversation."""
+    if block.file not in CONVERSATIONS:
+        pytest.fail("nobody knows how to talk with {}: expected an entry in CONVERSATIONS".format(block))
+    have(CONVERSATIONS[block.file], workshop.site(block.page))
+
+
+def run_tests(block, workshop):
+    """The tests pass, and there are some."""
+    said = workshop.project(block.page).manage("test", "-v", "2")
+    assert re.search(r"Ran [1-9]\d* tests?", said), said
+
+
+def run_shell(block, workshop):
+    """Each line is a command that somebody here knows how to try."""
+    for line in block.text.splitlines():
+        for pattern, attempt in COMMANDS:
+            if re.match(pattern, line):
+                attempt(line, block, workshop)
+                break
+        else:
+            pytest.fail("nobody knows how to try `{}` of {}: expected a pattern in COMMANDS".format(line, block))
+
+
+def run_nginx(block, workshop):
+    """Nginx finds no fault with it, where there is an nginx."""
+    if shutil.which("nginx") is None:
+        pytest.skip("there is no nginx here")
+    directory = workshop.directory / "nginx-{}".format(block.line)
+    directory.mkdir()
+    # The certificates are not ours to have; everything else is as it stands.
+    text = re.sub(r"^.*ssl.*\n", "", block.text, flags=re.M) + "\n"
+    assert text.count("server {") == 1
+    configuration = "pid {0}/pid; error_log {0}/log; events {{}}\nhttp {{\n{1}listen_here\n}}\n".format(directory, text)
+    configuration = configuration.replace("listen_here", "")
+    (directory / "nginx.conf").write_text(configuration.replace("server_name", "listen 127.0.0.1:1; server_name"))
+    done = subprocess.run(
+        ["nginx", "-t", "-p", str(directory), "-c", str(directory / "nginx.conf")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def run_circus(block, workshop):
+    """The command starts Uvicorn, with options that it has, on the application of the page."""
+    project = workshop.project(block.page)
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(block.text)
+    program, application, *options = shlex.split(parser["watcher:" + project.name]["cmd"])
+    assert program.endswith("/uvicorn") and application == project.name + ".asgi:application"
+    assert "$(circus.sockets.{})".format(project.name) in options and "socket:" + project.name in parser
+    known = project.python("-m", "uvicorn", "--help")
+    assert all(option in known for option in options if option.startswith("--"))
+
+
+#: In this order; the first that matches has the block.
+RUNNERS = [
+    ("python", r"/(settings|asetukset)\.py$", run_settings),
+    ("python", r"/asgi\.py$", run_asgi),
+    ("python", r"/tests\.py$", run_tests),
+    ("python", r"^[^/]+/\w+\.py$", run_views),
+    ("html", r"/templates/.+\.html$", run_views),
+    ("bash", r"^$", run_shell),
+    ("nginx", r"^/etc/nginx/", run_nginx),
+    ("ini", r"^/etc/circus/", run_circus),
+]
+
+
+def runner_of(block):
+    """Return what runs the block; fail where nobody knows."""
+    for language, file, run in RUNNERS:
+        if block.language == language and re.search(file, block.file):
+            return run
+    return pytest.fail("nobody knows how to run {}: expected an entry in RUNNERS".format(block))
+
+
+# Commands ----------------------------------------------------------------------------------------------------
+
+
+def try_pip(line, block, workshop):
+    """What is installed is this distribution, with extras that it has."""
+    about = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    name, extra = re.match(r"([\w-]+)(?:\[(\w+)\])?$", shlex.split(line)[2]).groups()
+    assert '\nname = "{}"\n'.format(name) in about
+    assert extra is None or re.search(r"^{} = \[".format(extra), about, re.M)
+
+
+def try_make(line, block, workshop):
+    """There is such a target."""
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^{}:".format(line.split()[1]), makefile, re.M)
+
+
+def try_demo(line, block, workshop):
+    """There is such a target, and what it serves says what the page says of it."""
+    try_make(line, block, workshop)
+    directory = workshop.directory / "demo-{}-{}".format(len(workshop.projects), block.line)
+    # A copy: the database and the key of whoever works here are left alone.
+    shutil.copytree(str(REPOSITORY / "examples"), str(directory), ignore=shutil.ignore_patterns("db.*", ".secret-key"))
+    migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    subprocess.run(migrate, cwd=str(directory), env=environment(), timeout=TIMEOUT * 3, check=True)
+    command = ["manage.py", "runserver", "127.0.0.1:{port}", "--noreload"]
+    with serve(directory, command, workshop.log()) as site:
+        for talk in (talk_demo_echo, talk_demo_clock, talk_demo_json):
+            have(Conversation(talk, []), site)
+
+
+def try_runserver(line, block, workshop):
+    """The command knows the flags; without any, it serves the page's first example."""
+    from django.core.management import load_command_class
+
+    arguments = shlex.split(line)[3:]
+    load_command_class("pistoke", "runserver").create_parser("manage.py", "runserver").parse_args(arguments)
+    if not arguments:
+        command = ["manage.py", "runserver", "127.0.0.1:{port}", "--noreload"]
+        with serve(workshop.project(block.page).directory, command, workshop.log()) as site:
+            have(FIRST_CONVERSATIONS[block.page], site)
+
+
+COMMANDS = [
+    (r"pip install \S+$|pip install \"\S+\"$", try_pip),
+    (r"make demo$", try_demo),
+    (r"make \w+$", try_make),
+    (r"python manage\.py runserver( |$)", try_runserver),
+]
+
+
+# The tests ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_block_runs(block, workshop):
+    runner_of(block)(block, workshop)
+
+
+def test_unknown_block_is_a_failure():
+    for block in (Block("", 1, "python", "import this\n"), Block("", 1, "", "what?\n")):
+        with pytest.raises(pytest.fail.Exception, match="nobody knows how to run"):
+            runner_of(block)
+    with pytest.raises(pytest.fail.Exception, match="nobody knows how to talk"):
+        run_views(Block("", 1, "python", "# new/views.py\n"), None)
+    with pytest.raises(pytest.fail.Exception, match="nobody knows how to try"):
+        run_shell(Block("", 1, "bash", "sudo reboot\n"), None)
+
+
+def outline(page):
+    """Return what two editions of a page have in common: the levels of headings, the kinds of blocks, the tables."""
+    text = PAGES[page].read_text(encoding="utf-8")
+    without_comments = re.sub(r"^```(\w+)\n.*?^```$", r"```\1", text, flags=re.M | re.S)
+    return re.findall(r"^#+|^```\w+|^\|[-|]+\|$", without_comments, re.M)
+
+
+def test_editions_have_the_same_outline():
+    assert outline("README.md") == outline("README.fi.md")
+
+
+def rows(page, pattern):
+    """Return the cells of those table rows that begin with something in code that matches the pattern."""
+    lines = re.findall(r"^\| `{}` \|.*\|$".format(pattern), PAGES[page].read_text(encoding="utf-8"), re.M)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+EDITIONS = ["README.md", "README.fi.md"]
+
+
+@pytest.mark.parametrize("page", EDITIONS)
+def test_settings_are_all_there(page):
+    from pistoke.conf import DEFAULTS
+
+    table = {cells[0].strip("`"): eval(cells[2].strip("`")) for cells in rows(page, r"PISTOKE_\w+")}  # noqa: S307
+    assert table == DEFAULTS
+
+
+@pytest.mark.parametrize("page", EDITIONS)
+def test_checks_are_all_there(page):
+    from pistoke import checks
+
+    ids = {message.id for message in vars(checks).values() if isinstance(getattr(message, "id", None), str)}
+    assert {cells[0].strip("`") for cells in rows(page, r"pistoke\.[EWI]\d+")} == ids
+
+
+@pytest.mark.parametrize("page", EDITIONS)
+def test_both_names_mean_the_same(page):
+    table = rows(page, r"pistoke\.[a-z.]*[A-Za-z]\w+(?:\(.*\))?")
+    pairs = [cells for cells in table if len(cells) == 2 and cells[1].startswith("`pistoke.")]
+    assert len(pairs) == 18
+    for english, finnish in pairs:
+        first, *others = re.findall(r"`([\w.]+)", finnish)
+        same = [first] + [first.rpartition(".")[0] + other for other in others]
+        assert all(named(name) is named(re.match(r"`([\w.]+)", english).group(1)) for name in same)
+
+
+def named(dotted):
+    """Return what a dotted path names."""
+    module, _, name = dotted.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("page", EDITIONS + ["CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page):
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^):]+)\)", text):
+        file, _, anchor = target.partition("#")
+        assert not file or (REPOSITORY / file).exists(), target
+        assert not anchor or anchor in map(anchor_of, re.findall(r"^#+ (.*)$", text, re.M)), target
+
+
+def anchor_of(heading):
+    """Return the anchor that a heading has."""
+    return re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
