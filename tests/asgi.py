@@ -32,6 +32,7 @@ class Server:
         self.send_failure = None
         self.receives = 0
         self._inbound = asyncio.Queue()
+        self._inbound.put_nowait({"type": "websocket.connect"})
         self._outbound = asyncio.Event()
         self._may_send = asyncio.Event()
         self._may_send.set()
@@ -74,7 +75,6 @@ class Server:
 
     def start(self, application):
         """Call the application in a task."""
-        self._inbound.put_nowait({"type": "websocket.connect"})
         self.task = asyncio.ensure_future(application(self.scope, self.receive, self.send))
         return self.task
 
