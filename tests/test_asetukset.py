@@ -11,6 +11,7 @@ import pytest
 from tests.parts import require
 
 APP = "pistoke.Pistoke"
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MIDDLEWARE = "pistoke.ohjain.WebsocketOhjain"
 
 
@@ -138,8 +139,13 @@ def test_released_django_protoni_applies_it(tmp_path):
     require("the entry point", has_entry_point(), "install this package: pip install -e .")
     answer = subprocess.check_output(
         [sys.executable, "-c", PROJECT],
-        cwd=str(tmp_path),
-        env=dict(os.environ, DJANGO_SETTINGS_MODULE="protoni.asetukset", DJANGO_SOVELLUKSET="staticfiles"),
+        cwd=ROOT,
+        env=dict(
+            os.environ,
+            DJANGO_SETTINGS_MODULE="tests.dependents.protoni_settings",
+            DJANGO_SOVELLUKSET="staticfiles",
+            PROTONI=str(tmp_path),
+        ),
         timeout=60,
     )
     assert answer.decode().split("\n")[:3] == ["1 True", "1", "pistoke"]

@@ -194,7 +194,12 @@ def test_importing_the_older_spellings_does_not_warn():
 
 IMPORTED = """
 import importlib, sys
-importlib.import_module(sys.argv[1])
+try:
+    importlib.import_module(sys.argv[1])
+except ModuleNotFoundError as exc:
+    if exc.name.startswith("pistoke"):
+        raise
+    sys.exit("needs " + exc.name)
 from django.conf import settings
 assert not settings.configured
 """
@@ -209,4 +214,10 @@ def modules():
 @pytest.mark.parametrize("module", modules())
 def test_importing_a_module_reads_no_settings(module):
     environment = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
-    subprocess.check_call([sys.executable, "-c", IMPORTED, module], env=environment, timeout=60)
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTED, module], env=environment, stderr=subprocess.PIPE, universal_newlines=True
+    )
+    _, error = process.communicate(timeout=60)
+    if error.startswith("needs "):
+        pytest.skip("{} {}".format(module, error.strip()))
+    assert process.returncode == 0, error

@@ -26,7 +26,10 @@ from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from pistoke._compat import iscoroutinefunction
+from pistoke.chain import HOOKS, is_hooks_only, is_skipped, runs_inline
 from pistoke.conf import DEFAULTS
+from pistoke.middleware import WebsocketMiddleware
+from pistoke.views import WebsocketView
 
 E001 = Error(
     "The method 'websocket' of this view is a plain 'def'.",
@@ -130,8 +133,6 @@ def check_websocket_middleware(app_configs, **kwargs):
 
 def is_websocket_middleware(path):
     """Tell whether a dotted path names our middleware, or one derived from it."""
-    from pistoke.middleware import WebsocketMiddleware
-
     if path in OUR_MIDDLEWARE:
         return True
     middleware = imported(path)
@@ -141,9 +142,16 @@ def is_websocket_middleware(path):
 @register("pistoke")
 def check_blocking_middleware(app_configs, **kwargs):
     """Name the middleware that makes each handshake pay for a thread."""
-    from pistoke.middleware import runs_inline
+    return [about(I001, path) for path in settings.MIDDLEWARE if blocks(path, imported(path))]
 
-    return [about(I001, path) for path in settings.MIDDLEWARE if imported(path) and not runs_inline(path)]
+
+def blocks(path, middleware):
+    """Tell whether sockets run a middleware, listed as ``path``, and cannot run it on the event loop."""
+    if middleware is None or is_skipped(path, middleware) or runs_inline(middleware):
+        return False
+    if any(hasattr(middleware, hook) for hook in HOOKS):
+        return True
+    return not is_hooks_only(middleware) and not getattr(middleware, "async_capable", False)
 
 
 def imported(path):
@@ -261,8 +269,6 @@ def check_view(view):
 
 def check_view_class(view_class, initkwargs):
     """Return a list of what is wrong with the ``websocket`` method of a view class."""
-    from pistoke.views import WebsocketView
-
     method = getattr(view_class, "websocket", None)
     if method is None or method is WebsocketView.websocket:
         return [about(W003, label(view_class))] if issubclass(view_class, WebsocketView) else []
