@@ -1,0 +1,226 @@
+"""A live server: real sockets for a real browser, in the process of the test."""
+
+import asyncio
+import concurrent.futures
+import inspect
+import os
+import socket
+import threading
+import warnings
+
+from asgiref.sync import SyncToAsync
+from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
+from django.test import LiveServerTestCase
+from django.utils.functional import classproperty
+from django.views.static import serve
+
+from .._compat import HAS_THREAD_SENSITIVE_CONTEXT, enter_thread_sensitive_context, thread_sensitive_context
+from ..handler import WebsocketHandler
+from .cases import WebsocketTestMixin
+from .threads import end_tasks
+
+#: How long the server may take to end its sockets and requests at the end, in seconds.
+SHUTDOWN_SECONDS = 2
+
+
+class LiveHandler(WebsocketHandler):
+    """The handler of a live server: as in production, but for its threads."""
+
+    use_database_threads = False
+
+
+class LiveApplication:
+    """HTTP and sockets, all of whose synchronous code runs in one thread: that of ``database``."""
+
+    def __init__(self, database):
+        self._database = database
+        self._applications = {"http": ASGIHandler(), "websocket": LiveHandler()}
+
+    async def __call__(self, scope, receive, send):
+        self._database.enter()
+        await self._applications[scope["type"]](scope, receive, send)
+
+
+class MediaHandler(ASGIStaticFilesHandler):
+    """Serves uploaded files, as Django's own live server does."""
+
+    def get_base_url(self):
+        """Return the URL below which they are."""
+        return settings.MEDIA_URL
+
+    def serve(self, request):
+        """Return the response for a file."""
+        return serve(request, self.file_path(request.path).replace(os.sep, "/").lstrip("/"), settings.MEDIA_ROOT)
+
+
+def static_application(application):
+    """Return ``application`` with the files of ``django.contrib.staticfiles``, where that is installed, and media files."""
+    # Without a path of their own they would hide everything else.
+    if settings.MEDIA_URL.strip("/"):
+        application = MediaHandler(application)
+    if "django.contrib.staticfiles" in settings.INSTALLED_APPS and settings.STATIC_URL:
+        application = ASGIStaticFilesHandler(application)
+    return application
+
+
+class DatabaseThread:
+    """The one thread that runs the synchronous code of a live server.
+
+    Where the test's database lives in memory, its connection is the only way to it, and is lent to this thread.
+    """
+
+    def __init__(self, connections_override):
+        self._lent = connections_override or {}
+        # asgiref for Python 3.6 has a thread of its own for all synchronous code, and can be given no other.
+        self._own = HAS_THREAD_SENSITIVE_CONTEXT
+        self._executor = concurrent.futures.ThreadPoolExecutor(1) if self._own else SyncToAsync.single_thread_executor
+        self._context = thread_sensitive_context(self._executor) if self._own else None
+        self._executor.submit(self._borrow).result()
+
+    def _borrow(self):
+        for alias, connection in self._lent.items():
+            connections[alias] = connection
+
+    def enter(self):
+        """Run the synchronous code of this context in the thread."""
+        if self._own:
+            enter_thread_sensitive_context(self._context)
+
+    def stop(self):
+        """Give the connections back, and end the thread."""
+        self._executor.submit(self._return).result()
+        if self._own:
+            self._executor.shutdown()
+
+    def _return(self):
+        for alias in self._lent:
+            del connections[alias]
+        connections.close_all()
+
+
+class UvicornThread(threading.Thread):
+    """A thread with a Uvicorn; what Django's live server test case asks of its server thread."""
+
+    def __init__(self, host, static_handler, connections_override=None, port=0):
+        super().__init__(name="pistoke-live-server", daemon=True)
+        self.host = host
+        self.port = port
+        self.static_handler = static_handler
+        self.connections_override = connections_override or {}
+        # Set when the server answers, or has failed with ``error``.
+        self.is_ready = threading.Event()
+        self.error = None
+        self._server = None
+        self._database = None
+
+    def run(self):
+        """Serve until :meth:`terminate` is called."""
+        try:
+            self._serve()
+        except BaseException as exc:
+            self.error = exc
+        finally:
+            self.is_ready.set()
+
+    def _serve(self):
+        uvicorn = import_uvicorn()
+        listener = self._listen()
+        self._database = DatabaseThread(self.connections_override)
+        try:
+            application = self.static_handler(LiveApplication(self._database))
+            self._server = make_server(uvicorn, application, self.is_ready)
+            run_in_new_loop(self._server.serve(sockets=[listener]))
+        finally:
+            listener.close()
+            self._database.stop()
+
+    def _listen(self):
+        family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+        self.port = listener.getsockname()[1]
+        return listener
+
+    def terminate(self):
+        """End the server, its open sockets included."""
+        if self._server is not None:
+            self._server.should_exit = True
+            self.join(SHUTDOWN_SECONDS)
+            # Uvicorn waits for each socket and request; one that does not end is left.
+            self._server.force_exit = True
+        self.join()
+
+
+def run_in_new_loop(coroutine):
+    """Run ``coroutine`` in an event loop of its own, and end the tasks that it leaves."""
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(coroutine)
+        loop.run_until_complete(end_tasks())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def import_uvicorn():
+    """Return the module; raise ImproperlyConfigured where it is missing."""
+    try:
+        import uvicorn
+    except ImportError:
+        raise ImproperlyConfigured(
+            "the live server needs Uvicorn: expected it to be installed, `pip install django-pistoke[runserver]`"
+        ) from None
+    return uvicorn
+
+
+def make_server(uvicorn, application, is_ready):
+    """Return a Uvicorn server for ``application`` that sets the event ``is_ready`` when it answers."""
+
+    class Server(uvicorn.Server):
+        def install_signal_handlers(self):
+            """Leave signals to the test runner; newer versions do where they do not run in the main thread."""
+
+        async def startup(self, *args, **kwargs):
+            await super().startup(*args, **kwargs)
+            is_ready.set()
+
+    # The logging of a test is its own business, and there is no proxy.
+    options = {"interface": "asgi3", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
+    if "timeout_graceful_shutdown" in inspect.signature(uvicorn.Config).parameters:
+        options["timeout_graceful_shutdown"] = SHUTDOWN_SECONDS
+    config = uvicorn.Config(application, **options)
+    with warnings.catch_warnings():
+        # Of websockets, when an older Uvicorn imports what it deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        config.load()
+    if config.ws_protocol_class is None:
+        raise ImproperlyConfigured(
+            "the live server needs WebSocket support in Uvicorn: expected websockets or wsproto to be installed, "
+            "`pip install django-pistoke[runserver]`"
+        )
+    return Server(config)
+
+
+class WebsocketLiveServerTestCase(WebsocketTestMixin, LiveServerTestCase):
+    """Django's live server test case, over Uvicorn: HTTP, sockets, static and media files at ``live_server_url``.
+
+    For Selenium, Playwright or a client of another kind. ``live_server_ws_url`` is the same with ``ws:``. A database in
+    memory works: the server uses the connection of the test.
+    """
+
+    server_thread_class = UvicornThread
+    static_handler = staticmethod(static_application)
+
+    @classproperty
+    def live_server_ws_url(cls):
+        """Return the URL of sockets, without a path."""
+        return "ws://{}:{}".format(cls.host, cls.server_thread.port)

@@ -1,0 +1,149 @@
+"""The server and the network between a test and the ASGI application: the application's ``receive`` and ``send``."""
+
+import asyncio
+import collections
+
+from .._compat import get_running_loop
+from ..connection import Connection, State, payload
+from .scope import as_response
+
+
+class Peer:
+    """One connection, seen from both ends.
+
+    The application calls :meth:`receive` and :meth:`send`, as a server would give them to it; the rest is for the test.
+    """
+
+    def __init__(self):
+        # Whose turn it is: the same rules that an application goes by bind it here.
+        self.connection = Connection()
+        # Events for the application, messages for the test.
+        self.inbound = collections.deque([{"type": "websocket.connect"}])
+        self.outbound = collections.deque()
+        # The application's event of acceptance, and what it refuses with: status, headers, content.
+        self.accepted = None
+        self.status = None
+        self.denial_headers = ()
+        self.denial = b""
+        # Whether the application knows of the end.
+        self.disconnect_taken = False
+        # Futures of those who wait for something to change.
+        self._waiters = []
+
+    # Of the application
+
+    async def receive(self):
+        """Return the next event; wait for ever after the last one, as several servers do."""
+        await self.until(lambda: self.inbound)
+        event = self.inbound.popleft()
+        if event["type"] == "websocket.disconnect":
+            self.disconnect_taken = True
+        self.changed()
+        return event
+
+    async def send(self, event):
+        """Take an event.
+
+        Raises OSError when the client has gone (ASGI: «server … should raise an exception of OSError»), RuntimeError for
+        an event out of turn.
+        """
+        if self.connection.client is State.DISCONNECTED:
+            raise OSError("the client has left")
+        self.connection.sending(event)
+        getattr(self, "_" + event["type"].replace(".", "_"))(event)
+        self.changed()
+
+    def _websocket_accept(self, event):
+        self.accepted = event
+
+    def _websocket_send(self, event):
+        self.outbound.append(payload(event))
+
+    def _websocket_close(self, event):
+        if self.accepted is None:
+            # ASGI: «If this is sent before the socket is accepted, the server must close the connection with a HTTP 403».
+            self.status = 403
+        self._say_goodbye()
+
+    def _websocket_http_response_start(self, event):
+        self.status = event["status"]
+        self.denial_headers = event.get("headers", ())
+
+    def _websocket_http_response_body(self, event):
+        self.denial += event.get("body", b"")
+        if not event.get("more_body"):
+            self._say_goodbye()
+
+    def _say_goodbye(self):
+        connection = self.connection
+        self.inbound.append(
+            {"type": "websocket.disconnect", "code": connection.close_code, "reason": connection.close_reason}
+        )
+
+    # Of the test
+
+    @property
+    def undecided(self):
+        """Whether the handshake is neither accepted nor refused yet."""
+        return self.connection.application in (State.CONNECTING, State.RESPONSE)
+
+    @property
+    def closed_by_application(self):
+        """Whether the application has nothing more to say."""
+        return self.connection.application is State.DISCONNECTED
+
+    @property
+    def refused(self):
+        """Whether the handshake was answered with an HTTP response."""
+        return self.status is not None and not self.undecided
+
+    @property
+    def response(self):
+        """The response that the handshake was refused with."""
+        return as_response(self.status or 403, self.denial_headers, self.denial)
+
+    @property
+    def accept_cookies(self):
+        """The cookies that came with the acceptance."""
+        return as_response(101, (self.accepted or {}).get("headers") or (), b"").cookies
+
+    def unread(self, kept=()):
+        """Return the messages that the view has not read: ``kept`` are the events that wait beside it, then come ours."""
+        events = list(kept) + list(self.inbound)
+        return [payload(event) for event in events if event["type"] == "websocket.receive"]
+
+    def put(self, event):
+        """Give an event to the application."""
+        self.inbound.append(event)
+        self.changed()
+
+    def leave(self, code, reason):
+        """Tell the application that the client has left."""
+        if not self.connection.over:
+            event = {"type": "websocket.disconnect", "code": code, "reason": reason}
+            self.connection.received(event)
+            self.put(event)
+
+    def changed(self):
+        """Wake those who wait."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def until(self, condition, seconds=None):
+        """Wait until ``condition()`` holds, ``seconds`` at most; return whether it does."""
+        deadline = None if seconds is None else get_running_loop().time() + seconds
+        while not condition():
+            left = None if deadline is None else deadline - get_running_loop().time()
+            if left is not None and left <= 0:
+                return False
+            waiter = get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await asyncio.wait([waiter], timeout=left)
+            finally:
+                # It holds no reference that anybody needs, and nobody is to be woken by it.
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        return True

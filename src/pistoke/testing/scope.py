@@ -1,0 +1,134 @@
+"""The two HTTP ends of a WebSocket in a test: the request that opens it and the response that refuses it."""
+
+from urllib.parse import unquote, urlencode, urlsplit
+
+from django.http import HttpResponse
+from django.utils.encoding import iri_to_uri
+
+#: What a test may set of the scope itself, in the way of Django's AsyncClient.
+SCOPE_KEYS = {"asgi", "client", "extensions", "http_version", "root_path", "scheme", "server", "state"}
+
+
+class Handshake:
+    """A client's wish to open a socket, on its way to an ASGI scope.
+
+    Headers are accepted in each form that a version of Django's clients does: ``HTTP_X_NAME=``, ``x_name=``,
+    ``**{"X-Name": …}`` and ``headers={"X-Name": …}``; other names of ``request.META`` set what they are made from.
+    """
+
+    def __init__(self, path, secure=False):
+        parts = urlsplit(str(path))
+        self.secure = secure or parts.scheme in ("wss", "https")
+        # Percent-encoded, as it goes over the wire.
+        self.raw_path = iri_to_uri(parts.path) or "/"
+        self.query_string = iri_to_uri(parts.query)
+        # Each header once: name in lower case → value.
+        self.headers = {"host": parts.netloc} if parts.netloc else {}
+        # Overrides of the scope, under its own keys.
+        self.scope = {}
+        self.server = [parts.hostname or "testserver", parts.port]
+        self.remote = ["127.0.0.1", 50000]
+
+    def update(self, extra):
+        """Take over the ``extra`` keyword arguments of a client."""
+        for name, value in extra.items():
+            if name == "headers":
+                self._set_headers(value)
+            elif name == "query_params":
+                self._set_query(value)
+            elif name in SCOPE_KEYS:
+                self.scope[name] = value
+            else:
+                self._set_meta(name, value)
+
+    def _set_headers(self, headers):
+        pairs = headers.items() if hasattr(headers, "items") else headers or ()
+        for name, value in pairs:
+            self._set_header(_text(name), value)
+
+    def _set_header(self, name, value):
+        self.headers[name.lower().replace("_", "-")] = _text(value)
+
+    def _set_query(self, parameters):
+        if parameters:
+            self.query_string = urlencode(parameters, doseq=True)
+
+    def _set_meta(self, name, value):
+        if name == "QUERY_STRING":
+            self.query_string = iri_to_uri(_text(value))
+        elif name == "REMOTE_ADDR":
+            self.remote[0] = value
+        elif name == "REMOTE_PORT":
+            self.remote[1] = int(value)
+        elif name == "SERVER_NAME":
+            self.server[0] = value
+        elif name == "SERVER_PORT":
+            self.server[1] = int(value)
+        elif name == "SCRIPT_NAME":
+            self.scope["root_path"] = value
+        elif name == "wsgi.url_scheme":
+            self.secure = value in ("https", "wss")
+        elif not name.startswith("wsgi."):
+            self._set_header(name[len("HTTP_"):] if name.startswith("HTTP_") else name, value)
+
+    def add_cookies(self, cookies):
+        """Send ``cookies``, a :class:`http.cookies.SimpleCookie`, beside those of a ``Cookie`` header."""
+        pairs = sorted("{}={}".format(morsel.key, morsel.coded_value) for morsel in cookies.values())
+        given = self.headers.get("cookie")
+        if pairs:
+            self.headers["cookie"] = "; ".join(([given] if given else []) + pairs)
+
+    def as_scope(self, subprotocols=()):
+        """Return the scope that a server would make of it."""
+        host, port = self.server
+        default_port = 443 if self.secure else 80
+        port = port or default_port
+        headers = {
+            "host": host if port == default_port else "{}:{}".format(host, port),
+            "connection": "Upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-version": "13",
+            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        if subprotocols:
+            headers["sec-websocket-protocol"] = ", ".join(subprotocols)
+        headers.update(self.headers)
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "wss" if self.secure else "ws",
+            "server": (host, port),
+            "client": tuple(self.remote),
+            "root_path": "",
+            "path": unquote(self.raw_path),
+            "raw_path": self.raw_path.encode("ascii"),
+            "query_string": self.query_string.encode("ascii"),
+            "headers": [[name.encode("latin-1"), value.encode("latin-1")] for name, value in headers.items()],
+            "subprotocols": list(subprotocols),
+            "state": {},
+            "extensions": {"websocket.http.response": {}},
+        }
+        scope.update(self.scope)
+        return scope
+
+
+def _text(value):
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def as_response(status, headers, content):
+    """Return the :class:`~django.http.HttpResponse` that ``status``, ``headers`` (pairs of bytes) and ``content`` make."""
+    response = HttpResponse(content, status=status, content_type="text/html")
+    del response["Content-Type"]
+    for name, value in headers:
+        name, value = _text(name), _text(value)
+        if name.lower() == "set-cookie":
+            response.cookies.load(value)
+        elif response.has_header(name):
+            response[name] = "{}, {}".format(response[name], value)
+        else:
+            response[name] = value
+    if response.has_header("Location"):
+        response.url = response["Location"]
+    return response

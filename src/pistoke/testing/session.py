@@ -1,0 +1,377 @@
+"""A socket in the hands of an asynchronous test."""
+
+import asyncio
+import json
+import types
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from .._compat import get_running_loop
+from ..connection import INTERNAL_ERROR, NORMAL
+from ..socket import RawSocket
+from .exceptions import (
+    HandshakeForbidden,
+    HandshakeMissed,
+    HandshakeRefused,
+    InputNotRead,
+    OutputNotRead,
+    SocketTimeout,
+    ViewEnded,
+)
+from .peer import Peer
+from .threads import borrow_test_thread
+
+#: How many turns of the event loop a view gets to begin with what the test sent last, and to notice that the test has left.
+TURNS = 20
+
+#: How long a view that was cancelled by force may take to end, in seconds.
+LAST_GRACE = 1
+
+#: Where the scope of a test's socket holds its session, for the handler of the client.
+SESSION = "pistoke.testing.session"
+
+#: Stands for the time-out of the client.
+DEFAULT = object()
+
+
+class WebsocketSession:
+    """One socket of a test, opened and closed by ``async with client.websocket(path) as ws:``.
+
+    ``request`` is the :class:`~pistoke.request.WebsocketRequest` that the view sees, ``scope`` the ASGI scope,
+    ``subprotocol`` the one that was agreed on, ``accept_headers`` the list of headers (pairs of bytes) of the acceptance.
+    ``close_code`` and ``close_reason`` tell how the socket was closed, by whichever side; ``close_code`` is None until then.
+
+    What the view raises is raised by the next call here, at the latest by the end of the ``async with`` block, unless the
+    client was made with ``raise_request_exception=False``.
+    """
+
+    def __init__(self, client, scope, timeout):
+        self.client = client
+        self.scope = dict(scope, **{SESSION: self})
+        self.timeout = timeout
+        self.request = None
+        # The exception of the view, whether the handler itself let it pass, and whether the test has been told.
+        self.view_error = None
+        self._escaped = False
+        self._told = False
+        self._peer = Peer()
+        # The coroutine of the application, the task that it runs in, and whether it was ended by force.
+        self._application = None
+        self._task = None
+        self._killed = False
+        # What gives the test's thread back.
+        self._return_thread = None
+
+    # What is known of the connection
+
+    @property
+    def path(self):
+        """The path that was asked for."""
+        return self.scope["path"]
+
+    @property
+    def subprotocol(self):
+        """The subprotocol that the view chose, None where there is none."""
+        return (self._peer.accepted or {}).get("subprotocol")
+
+    @property
+    def accept_headers(self):
+        """The headers of the acceptance, pairs of bytes."""
+        return list((self._peer.accepted or {}).get("headers") or ())
+
+    @property
+    def close_code(self):
+        """The code that the socket was closed with, None while it is open."""
+        return self._peer.connection.close_code
+
+    @property
+    def close_reason(self):
+        """The reason that the socket was closed with."""
+        return self._peer.connection.close_reason
+
+    @property
+    def closed(self):
+        """Whether either side has closed the socket."""
+        return self._peer.connection.over
+
+    # Opening
+
+    async def __aenter__(self):
+        if self._task is not None:
+            raise RuntimeError("expected a new socket for each `async with`; call client.websocket() again")
+        loop = get_running_loop()
+        self._return_thread = borrow_test_thread(loop)
+        try:
+            self._task = loop.create_task(self._run())
+            await self._handshake()
+        except BaseException:
+            await self._abandon()
+            raise
+        return self
+
+    async def _run(self):
+        """Be the server's task of this connection."""
+        try:
+            self._application = self.client.websocket_handler(self.scope, self._peer.receive, self._peer.send)
+            await _steps(self._application)
+        except asyncio.CancelledError:
+            pass
+        except Exception as exc:
+            if not self._killed:
+                self.view_error, self._escaped = self.view_error or exc, True
+        finally:
+            self._peer.changed()
+
+    async def _handshake(self):
+        peer = self._peer
+        await self._wait(lambda: not peer.undecided or self._task.done(), "an answer to the handshake")
+        if peer.refused or peer.undecided:
+            # Whoever waits for the view's end knows what it raised.
+            await self._wait(self._task.done, "the view to end after its refusal")
+            self._raise_view_error()
+            self._keep_cookies(peer.response.cookies)
+            raise self._refusal()(self._dress(peer.response), self.path)
+        self._keep_cookies(peer.accept_cookies)
+
+    def _refusal(self):
+        # Only a view that exchanges ASGI events itself can end in this way; the handler then closes for it.
+        is_raw = isinstance(getattr(self.request, "_socket", None), RawSocket)
+        if self._peer.undecided or (is_raw and self.close_code == NORMAL):
+            return HandshakeMissed
+        return HandshakeForbidden if self._peer.status == 403 else HandshakeRefused
+
+    def _keep_cookies(self, cookies):
+        if cookies:
+            self.client.cookies.update(cookies)
+
+    def _dress(self, response):
+        """Add what Django's clients add to a response."""
+        response.client = self.client
+        response.asgi_request = self.request
+        return response
+
+    # Sending and receiving
+
+    async def send(self, message, json=False):
+        """Send ``message``: ``str`` as text, ``bytes`` as binary, with ``json=True`` any object as JSON text.
+
+        Raises TypeError for another type, :class:`ViewEnded` where the view has closed the socket.
+        """
+        self._require_entered()
+        event = _receive_event(_dumps(message) if json else message)
+        self._raise_view_error()
+        if self.closed:
+            await self._notice_error()
+            raise self._view_ended("an open socket to send to")
+        self._peer.put(event)
+        # The view goes on as far as it can in a turn.
+        await asyncio.sleep(0)
+
+    async def send_json(self, message):
+        """Send an object as JSON text."""
+        await self.send(message, json=True)
+
+    async def receive(self, timeout=DEFAULT):
+        """Return the next message of the view, ``str`` or ``bytes``; wait ``timeout`` seconds at most.
+
+        Raises :class:`SocketTimeout` where none comes, :class:`ViewEnded` where none can come, and what the view raises.
+        """
+        self._require_entered()
+        peer = self._peer
+        await self._wait(lambda: peer.outbound or self._over, "a message", timeout)
+        if peer.outbound:
+            return peer.outbound.popleft()
+        await self._notice_error()
+        raise self._view_ended("a message")
+
+    async def receive_json(self, timeout=DEFAULT):
+        """Return the next message as the object that its JSON means; raise ValueError where it is none."""
+        return json.loads(_as_text(await self.receive(timeout)))
+
+    def __aiter__(self):
+        self._require_entered()
+        return self
+
+    async def __anext__(self):
+        try:
+            return await self.receive()
+        except ViewEnded:
+            raise StopAsyncIteration from None
+
+    async def wait_closed(self, timeout=DEFAULT):
+        """Wait until the view has closed the socket; return the close code."""
+        self._require_entered()
+        await self._wait(lambda: self._over, "a close", timeout)
+        await self._notice_error()
+        return self.close_code
+
+    async def close(self, code=NORMAL, reason=""):
+        """Close the socket as a client does, and wait for the end of the view."""
+        self._require_entered()
+        await self._leave(code, reason)
+        self._raise_view_error()
+
+    @property
+    def _over(self):
+        return self.closed or self._task.done()
+
+    async def _wait(self, condition, expected, timeout=DEFAULT):
+        seconds = self.timeout if timeout is DEFAULT else timeout
+        if not await self._peer.until(condition, seconds):
+            # What the view raised meanwhile says more.
+            self._raise_view_error()
+            raise SocketTimeout(expected, seconds)
+
+    def _view_ended(self, expected):
+        return ViewEnded(expected, self.close_code, self.close_reason)
+
+    async def _notice_error(self):
+        """Raise what the view has raised; a close with 1011 says that it has."""
+        if self.close_code == INTERNAL_ERROR and not self._task.done():
+            await self._wait(self._task.done, "the view to end after its error")
+        self._raise_view_error()
+
+    def _raise_view_error(self):
+        if self.view_error is None or self._told:
+            return
+        if self.client.raise_request_exception or self._escaped:
+            self._told = True
+            raise self.view_error
+
+    # Leaving
+
+    async def __aexit__(self, exc_type, exc, traceback):
+        try:
+            await self._let_read()
+            await self._leave(NORMAL, "")
+        except BaseException as problem:
+            if exc is None or isinstance(problem, asyncio.CancelledError) or not isinstance(problem, Exception):
+                raise
+        finally:
+            self._return_thread()
+        if exc is None:
+            self._complain()
+        elif exc.__context__ is None and exc is not self.view_error and not exc.__suppress_context__:
+            # The test failed on its own; that the view had failed before is shown above it.
+            exc.__context__ = self.view_error
+
+    async def _let_read(self):
+        """Let the view begin with what the test sent last."""
+        for _ in range(TURNS):
+            if self._task.done() or not self._peer.inbound:
+                break
+            await asyncio.sleep(0)
+
+    async def _leave(self, code, reason):
+        """Leave the view at once, and wait for its end."""
+        try:
+            self._peer.leave(code, reason)
+            await self._let_notice()
+            if not await self._ended(self.timeout):
+                await self._kill()
+                raise SocketTimeout("the view to end after its client left (it swallows its cancellation)", self.timeout)
+        except asyncio.CancelledError:
+            await self._kill()
+            raise
+
+    async def _let_notice(self):
+        """Cancel a view that nobody tells that its client has left."""
+        for _ in range(TURNS):
+            # One that has closed the socket itself is on its way out, and perhaps about to report an error.
+            if self._task.done() or self._peer.disconnect_taken or self._peer.closed_by_application:
+                return
+            await asyncio.sleep(0)
+        self._task.cancel()
+
+    async def _ended(self, seconds):
+        await asyncio.wait([self._task], timeout=seconds)
+        return self._task.done()
+
+    async def _abandon(self):
+        """End everything after a handshake that failed: nobody is there to complain to."""
+        try:
+            if self._task is not None:
+                await self._leave(NORMAL, "")
+        except SocketTimeout:
+            pass
+        finally:
+            self._return_thread()
+
+    async def _kill(self):
+        """End a view that swallows its cancellation: no task is left behind.
+
+        The coroutine is closed where it is suspended; what it still awaits is then finished in vain.
+        """
+        self._killed = True
+        self._task.cancel()
+        if await self._ended(0):
+            return
+        try:
+            self._application.close()
+        except (RuntimeError, ValueError):
+            # It ignored even that, or is being run: the time-out has been reported.
+            pass
+        self._task.cancel()
+        await self._ended(LAST_GRACE)
+
+    def _complain(self):
+        self._raise_view_error()
+        if self.view_error is None:
+            unread = self._input_not_read()
+            if unread:
+                raise InputNotRead(unread)
+        if self._peer.outbound:
+            raise OutputNotRead(list(self._peer.outbound))
+
+    def _input_not_read(self):
+        """Return what waits for the view: with the server, and where the reader keeps it for a view that is busy."""
+        socket = getattr(self.request, "_socket", None)
+        socket = getattr(socket, "_socket", socket)
+        return self._peer.unread(getattr(socket, "_buffer", ()))
+
+    # Use without a context manager
+
+    def _require_entered(self):
+        if self._task is None:
+            raise RuntimeError(
+                "the socket to {} is not open: use `async with client.websocket({!r}) as ws:`".format(self.path, self.path)
+            )
+
+    def __await__(self):
+        self._require_entered()
+        raise TypeError("a socket cannot be awaited: expected `await ws.receive()` or `await ws.send(…)`")
+
+    def __enter__(self):
+        raise TypeError("expected `async with` for the socket of an asynchronous client, got `with`")
+
+    def __exit__(self, *exc_info):
+        """Exist for the sake of ``__enter__`` and its message."""
+
+    def __repr__(self):
+        state = "new" if self._task is None else "open" if self.close_code is None else "closed {}".format(self.close_code)
+        return "<{} {} {}>".format(type(self).__name__, self.path, state)
+
+
+@types.coroutine
+def _steps(coroutine):
+    """Await ``coroutine`` in a way that lets it be closed from outside while it is suspended."""
+    return (yield from coroutine)
+
+
+def _receive_event(message):
+    if isinstance(message, str):
+        return {"type": "websocket.receive", "text": str(message)}
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return {"type": "websocket.receive", "bytes": bytes(message)}
+    raise TypeError(
+        "expected a message of type str or bytes, got {}; use send_json() for objects".format(type(message).__name__)
+    )
+
+
+def _dumps(message):
+    return json.dumps(message, cls=DjangoJSONEncoder)
+
+
+def _as_text(message):
+    # json.loads takes bytes, too, but guesses their encoding; a socket's text is UTF-8.
+    return message if isinstance(message, str) else message.decode("utf-8")

@@ -1,0 +1,87 @@
+"""A socket in the hands of a synchronous test."""
+
+from .exceptions import ViewEnded
+from .session import DEFAULT, WebsocketSession
+from .threads import Portal
+
+
+class SyncWebsocketSession:
+    """The synchronous twin of :class:`~pistoke.testing.WebsocketSession`: the same without ``async`` and ``await``.
+
+    Its view moves on while the test waits for the socket in one of these methods.
+    """
+
+    def __init__(self, client, scope, timeout):
+        # The session proper, the loop that it lives in, and whether that was entered.
+        self._session = WebsocketSession(client, scope, timeout)
+        self._portal = None
+
+    def __getattr__(self, name):
+        # What is known of the connection (``close_code``, ``subprotocol``, ``request`` …) is known there.
+        return getattr(self.__dict__["_session"], name)
+
+    def __enter__(self):
+        portal = Portal.enter()
+        try:
+            portal.call(self._session.__aenter__)
+        except BaseException:
+            portal.leave()
+            raise
+        self._portal = portal
+        return self
+
+    def __exit__(self, *exc_info):
+        portal, self._portal = self._portal, None
+        try:
+            portal.call(self._session.__aexit__, *exc_info)
+        finally:
+            portal.leave()
+
+    def _call(self, name, *args, **kwargs):
+        if self._portal is None:
+            raise RuntimeError(
+                "the socket to {} is not open: use `with client.websocket({!r}) as ws:`".format(self.path, self.path)
+            )
+        return self._portal.call(getattr(self._session, name), *args, **kwargs)
+
+    def send(self, message, json=False):
+        """Send ``message``: ``str`` as text, ``bytes`` as binary, with ``json=True`` any object as JSON text."""
+        self._call("send", message, json=json)
+
+    def send_json(self, message):
+        """Send an object as JSON text."""
+        self._call("send_json", message)
+
+    def receive(self, timeout=DEFAULT):
+        """Return the next message of the view; wait ``timeout`` seconds at most."""
+        return self._call("receive", timeout)
+
+    def receive_json(self, timeout=DEFAULT):
+        """Return the next message as the object that its JSON means."""
+        return self._call("receive_json", timeout)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            return self.receive()
+        except ViewEnded:
+            raise StopIteration from None
+
+    def wait_closed(self, timeout=DEFAULT):
+        """Wait until the view has closed the socket; return the close code."""
+        return self._call("wait_closed", timeout)
+
+    def close(self, code=1000, reason=""):
+        """Close the socket as a client does, and wait for the end of the view."""
+        self._call("close", code, reason)
+
+    async def __aenter__(self):
+        raise TypeError("expected `with` for the socket of a synchronous client, got `async with`; use async_client")
+
+    async def __aexit__(self, *exc_info):
+        """Exist for the sake of ``__aenter__`` and its message."""
+
+    def __repr__(self):
+        return "<{} of {!r}>".format(type(self).__name__, self._session)
