@@ -10,6 +10,7 @@ a placeholder, and what it does with the response is without effect; but if it r
 refused.
 """
 
+import asyncio
 import logging
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -221,6 +222,8 @@ class Link:
     async def get_response_async(self, request):
         try:
             return await self.run_async(request)
+        except asyncio.CancelledError:
+            raise
         except Exception as exc:
             return await sync_to_async(response_for_exception)(request, exc)
 

@@ -103,6 +103,8 @@ class WebsocketHandler:
         request.enforce_csrf_checks = self.enforce_csrf_checks
         try:
             response = await self._chain.open(request)
+        except asyncio.CancelledError:
+            raise
         except Exception as exc:
             response = await sync_to_async(response_for_exception)(request, exc)
         if response is not None and getattr(request, "_refused_by", None) is not None:
@@ -119,11 +121,16 @@ class WebsocketHandler:
             response = await driver.run(view, context, attended=True)
             if inspect.isawaitable(response):
                 response = await driver.run(response.__await__(), context)
+        except asyncio.CancelledError as exc:
+            if driver.interrupted:
+                await close_quietly(socket, SERVICE_RESTART)
+                raise
+            if not (driver.ended_view or socket.over or is_own_disconnect(exc, socket)):
+                # Something that the view awaited was cancelled, and not the view.
+                await self._view_raised(request, socket, exc)
         except Exception as exc:
             if not is_own_disconnect(exc, socket):
                 await self._view_raised(request, socket, exc)
-        except BaseException as exc:
-            await self._view_was_stopped(request, socket, driver, exc)
         else:
             await self._view_returned(request, socket, response)
 
@@ -152,16 +159,6 @@ class WebsocketHandler:
             return await refuse(socket, await finished(response), request.scope)
         await close_quietly(socket, close_code_for_exception(exc))
         await self.report_exception(request, exc)
-
-    async def _view_was_stopped(self, request, socket, driver, exc):
-        """Deal with the end of a view by an exception that is no ``Exception``: a cancellation, as a rule."""
-        if driver.interrupted:
-            await close_quietly(socket, SERVICE_RESTART)
-            raise exc
-        if not isinstance(exc, asyncio.CancelledError):
-            raise exc
-        if not (driver.ended_view or socket.over or is_own_disconnect(exc, socket)):
-            await self._view_raised(request, socket, exc)
 
     async def report_exception(self, request, exc):
         """Report an exception of a view as Django does for HTTP; return its error page.
