@@ -50,9 +50,9 @@ def _with_decorators(view):
 
 def _route(view):
     urls = import_module(settings.ROOT_URLCONF)
-    for number, line in enumerate(inspect.getsourcelines(urls)[0], 1):
-        if "views.%s." % view.__name__ in line:
-            return _excerpt(urls, [line], number)
+    lines = enumerate(inspect.getsourcelines(urls)[0], 1)
+    number, line = next((number, line) for number, line in lines if "views.%s." % view.__name__ in line)
+    return _excerpt(urls, [line], number)
 
 
 def _excerpt(subject, lines, first):

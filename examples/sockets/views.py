@@ -8,9 +8,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.generic import View
+
 from pistoke.protocol import WebsocketJSONProtocol
 from pistoke.views import WebsocketView
-
 from sockets.source import behind
 
 

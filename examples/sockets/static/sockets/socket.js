@@ -28,6 +28,7 @@ export class Line {
     this.address = document.body.dataset.socket;
     this.on = { onopen, onmessage, onnote };
     this.pause = FIRST_PAUSE;
+    this.failures = 0;            // attempts that have failed since there was a connection
     this.unsent = [];             // what was given to send() while there was no connection
     this.bar = document.querySelector(".line");
     this.button = this.bar.querySelector("[data-toggle]");
@@ -64,6 +65,7 @@ export class Line {
     const again = this.wasOpen;
     this.wasOpen = this.isOpen = true;
     this.pause = FIRST_PAUSE;
+    this.failures = 0;
     this.show("open", "Connected");
     this.on.onnote(`${again ? "Connected again" : "Connected"} in ${Math.round(milliseconds)} ms.`, "good");
     if (again) refreshSource();
@@ -73,28 +75,27 @@ export class Line {
 
   async closed(event) {
     const { isOpen, asked } = this;
-    const silent = this.waiting && !isOpen;  // the same trouble as a moment ago: said once is enough
     this.socket = null;
     this.isOpen = this.asked = false;
     if (asked) {
       this.rest(event.code, "You closed the socket.", "");
     } else if (PASSING.includes(event.code)) {
       this.retry(event.code);
-      if (!silent) this.on.onnote(isOpen ? wordsFor(event) : await refusal(), "bad", event.code);
+      if (isOpen) return this.on.onnote(wordsFor(event), "bad", event.code);
+      // Said once, and not at all of a server that is back in a moment.
+      if (++this.failures === (this.wasOpen ? 3 : 1)) this.on.onnote(await refusal(), "bad", event.code);
     } else {
       this.rest(event.code, wordsFor(event), event.code === 1000 ? "" : "bad");
     }
   }
 
   rest(code, words, mood) {
-    this.waiting = false;
     this.unsent = [];
     this.show("closed", "Closed", code);
     this.on.onnote(words, mood, code);
   }
 
   retry(code) {
-    this.waiting = true;
     const until = Date.now() + this.pause * 1000 * (0.8 + 0.4 * Math.random());
     this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
     const tick = () => {
