@@ -299,7 +299,7 @@ def is_async(function):
     Decorators themselves are not asked: ``functools.wraps`` makes any of them look like what it decorates.
     """
     innermost = list(layers_of(function))[-1]
-    return iscoroutinefunction(innermost) or iscoroutinefunction(getattr(innermost, "__call__", None))
+    return callable(innermost) and (iscoroutinefunction(innermost) or iscoroutinefunction(type(innermost).__call__))
 
 
 def layers_of(view):

@@ -5,8 +5,8 @@ from pistoke.exceptions import WebsocketDisconnect as YhteysKatkaistiin
 from pistoke.protocol import RawWebsocketProtocol as TyhjaWebsocketProtokolla
 from pistoke.protocol import WebsocketJSONProtocol as WebsocketJSONProtokolla
 from pistoke.protocol import WebsocketProtocol as WebsocketProtokolla
-from pistoke.protocol import WebsocketSubprotocol as WebsocketAliprotokolla
 from pistoke.protocol import WebsocketSubprotocol as WebsocketAliProtokolla
+from pistoke.protocol import WebsocketSubprotocol as WebsocketAliprotokolla
 
 __all__ = [
     "Kattelyvirhe",

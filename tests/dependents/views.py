@@ -36,7 +36,7 @@ class Terminal(XtermNakyma):
         data = json.loads(await request.receive())
         if not request._tarkista_csrf(data.get("csrfmiddlewaretoken")):
             return await request.send("CSRF-avain puuttuu tai se on virheellinen!")
-        await super().websocket(request, *args, **kwargs)
+        return await super().websocket(request, *args, **kwargs)
 
 
 # django-synkroni -----------------------------------------------------------------------------------------------------
