@@ -90,8 +90,8 @@ def test_new_project_hears_nothing(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
     environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
     django = [sys.executable, "-m", "django"]
-    subprocess.check_call(django + ["startproject", "new", "."], cwd=str(tmp_path), env=environment, timeout=60)
-    with open(str(tmp_path / "new" / "settings.py"), "a") as settings:
+    subprocess.check_call(django + ["startproject", "brandnew", "."], cwd=str(tmp_path), env=environment, timeout=60)
+    with open(str(tmp_path / "brandnew" / "settings.py"), "a") as settings:
         settings.write(ADDITIONS)
     said = subprocess.check_output(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "CRITICAL"],

@@ -17,10 +17,11 @@ I001   a middleware takes each handshake through a thread
 import copy
 import functools
 import os
+from typing import Any, Callable, Container, Dict, Iterator, List, Set, Tuple
 
-from django.apps import apps
+from django.apps import AppConfig, apps
 from django.conf import settings
-from django.core.checks import Error, Info, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.core.management import find_commands
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
@@ -93,7 +94,7 @@ COOPERATIVE_RUNSERVERS = ("whitenoise.runserver_nostatic",)
 MAX_LAYERS = 100
 
 
-def about(message, obj, **changes):
+def about(message: CheckMessage, obj: str, **changes: Any) -> CheckMessage:
     """Return the message as said of this object, with other attributes changed."""
     message = copy.copy(message)
     vars(message).update(changes, obj=obj)
@@ -104,18 +105,18 @@ def about(message, obj, **changes):
 
 
 @register("pistoke")
-def check_runserver(app_configs, **kwargs):
+def check_runserver(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
     """Check that the ``runserver`` of this package is the one that runs."""
     return [about(W001, config.name) for config in apps_before_us() if is_rival(config)]
 
 
-def apps_before_us():
+def apps_before_us() -> List[AppConfig]:
     """Return the configurations of the applications listed before this one."""
     names = [config.name for config in apps.get_app_configs()]
     return list(apps.get_app_configs())[: names.index("pistoke") if "pistoke" in names else 0]
 
 
-def is_rival(config):
+def is_rival(config: AppConfig) -> bool:
     """Tell whether an application hides our ``runserver`` with its own, without importing its command."""
     if config.name in COOPERATIVE_RUNSERVERS:
         return False
@@ -126,12 +127,12 @@ def is_rival(config):
 
 
 @register("pistoke")
-def check_websocket_middleware(app_configs, **kwargs):
+def check_websocket_middleware(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
     """Check that HTTP requests get their ``request.websocket``."""
     return [] if any(map(is_websocket_middleware, settings.MIDDLEWARE)) else [W002]
 
 
-def is_websocket_middleware(path):
+def is_websocket_middleware(path: str) -> bool:
     """Tell whether a dotted path names our middleware, or one derived from it."""
     if path in OUR_MIDDLEWARE:
         return True
@@ -140,12 +141,12 @@ def is_websocket_middleware(path):
 
 
 @register("pistoke")
-def check_blocking_middleware(app_configs, **kwargs):
+def check_blocking_middleware(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
     """Name the middleware that makes each handshake pay for a thread."""
     return [about(I001, path) for path in settings.MIDDLEWARE if blocks(path, imported(path))]
 
 
-def blocks(path, middleware):
+def blocks(path: str, middleware: Any) -> bool:
     """Tell whether sockets run a middleware, listed as ``path``, and cannot run it on the event loop."""
     if middleware is None or is_skipped(path, middleware) or runs_inline(middleware):
         return False
@@ -154,7 +155,7 @@ def blocks(path, middleware):
     return not is_hooks_only(middleware) and not getattr(middleware, "async_capable", False)
 
 
-def imported(path):
+def imported(path: str) -> Any:
     """Return what a dotted path names, or None: Django itself reports what cannot be imported."""
     try:
         return import_string(path)
@@ -166,13 +167,13 @@ def imported(path):
 
 
 @register("pistoke")
-def check_settings(app_configs, **kwargs):
+def check_settings(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
     """Check the names and the types of the settings of this package."""
     given = [name for name in dir(settings) if name.startswith("PISTOKE_")]
     return [message for name in given for message in check_setting(name, getattr(settings, name))]
 
 
-def check_setting(name, value):
+def check_setting(name: str, value: object) -> List[CheckMessage]:
     """Return a list of what is wrong with this setting, empty if nothing is."""
     if name not in DEFAULTS:
         return [about(W004, name, hint="Expected one of {}.".format(", ".join(sorted(DEFAULTS))))]
@@ -182,7 +183,7 @@ def check_setting(name, value):
     return [about(E004, name, msg="Expected {}, got {!r}.".format(expected, value))]
 
 
-def kind_of(name):
+def kind_of(name: str) -> Tuple[str, Callable[[Any], bool]]:
     """Return what a setting may be: in words, and as a function that tells whether a value is."""
     default = DEFAULTS[name]
     if name.endswith("_GRACE"):
@@ -196,23 +197,23 @@ def kind_of(name):
     return "a value of type {}".format(type(default).__name__), lambda value: isinstance(value, type(default))
 
 
-def is_duration(value):
+def is_duration(value: object) -> bool:
     """Tell whether the value is a number of seconds."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
 
-def is_count(value):
+def is_count(value: object) -> bool:
     """Tell whether the value is a number of things, one at least."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def is_list_of_paths(value):
+def is_list_of_paths(value: object) -> bool:
     """Tell whether the value is a list of strings. A string alone, the usual mistake, is one of characters."""
     return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(item, str) for item in value)
 
 
 @register(Tags.security, deploy=True)
-def check_origins(app_configs, **kwargs):
+def check_origins(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
     """Check that there is something to compare an ``Origin`` with."""
     return [W005] if "*" in settings.ALLOWED_HOSTS else []
 
@@ -221,18 +222,18 @@ def check_origins(app_configs, **kwargs):
 
 
 @register(Tags.urls)
-def check_views(app_configs, **kwargs):
+def check_views(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
     """Check every view of the URLconf."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
-    found = {}
+    found = {}  # type: Dict[Tuple[Any, Any], CheckMessage]
     for view in views_of(get_resolver(), visited=set()):
         for message in check_view(view):
             found.setdefault((message.id, message.obj), message)
     return list(found.values())
 
 
-def views_of(resolver, visited):
+def views_of(resolver: Any, visited: Set[int]) -> Iterator[Any]:
     """Yield the views of a resolver and of those that it includes.
 
     ``visited`` holds the identities of the pattern lists seen so far: two URLconfs may include each other.
@@ -248,7 +249,7 @@ def views_of(resolver, visited):
             yield pattern.callback
 
 
-def patterns_of(resolver):
+def patterns_of(resolver: Any) -> Any:
     """Return the patterns of a resolver, none if they cannot be had: Django itself reports a broken URLconf."""
     try:
         iter(resolver.url_patterns)
@@ -257,7 +258,7 @@ def patterns_of(resolver):
     return resolver.url_patterns
 
 
-def check_view(view):
+def check_view(view: Any) -> List[CheckMessage]:
     """Return a list of what is wrong with a view, whatever it is decorated with."""
     layers = list(layers_of(view))
     for layer in layers:
@@ -267,7 +268,7 @@ def check_view(view):
     return check_view_function(layers)
 
 
-def check_view_class(view_class, initkwargs):
+def check_view_class(view_class: Any, initkwargs: Dict[str, Any]) -> List[CheckMessage]:
     """Return a list of what is wrong with the ``websocket`` method of a view class."""
     method = getattr(view_class, "websocket", None)
     if method is None or method is WebsocketView.websocket:
@@ -281,19 +282,19 @@ def check_view_class(view_class, initkwargs):
     return [about(E001, label(view_class))] if allowed else []
 
 
-def allows_websocket(http_method_names):
+def allows_websocket(http_method_names: Container[str]) -> bool:
     """Tell whether ``View.dispatch`` would find the method among these names."""
     return "websocket" in http_method_names
 
 
-def check_view_function(layers):
+def check_view_function(layers: List[Any]) -> List[CheckMessage]:
     """Return a list of what is wrong with a function view, given its layers of decorators."""
     if not any(attribute(layer, "websocket_protocol") for layer in layers):
         return []
     return [] if is_async(layers[-1]) else [about(E003, label(layers[-1]))]
 
 
-def is_async(function):
+def is_async(function: Any) -> bool:
     """Tell whether what is under all the decorators is an ``async def``.
 
     Decorators themselves are not asked: ``functools.wraps`` makes any of them look like what it decorates.
@@ -302,7 +303,7 @@ def is_async(function):
     return callable(innermost) and (iscoroutinefunction(innermost) or iscoroutinefunction(type(innermost).__call__))
 
 
-def layers_of(view):
+def layers_of(view: Any) -> Iterator[Any]:
     """Yield a view and what it wraps, outermost first."""
     for _ in range(MAX_LAYERS):
         yield view
@@ -311,12 +312,12 @@ def layers_of(view):
             return
 
 
-def attribute(obj, name):
+def attribute(obj: Any, name: str) -> Any:
     """Return what is stored on the object itself, or None: views that are proxies or mocks have any attribute."""
     return getattr(obj, "__dict__", {}).get(name)
 
 
-def label(view):
+def label(view: Any) -> str:
     """Return the dotted path of a view function or class."""
     named = view if hasattr(view, "__qualname__") else type(view)
     return "{}.{}".format(named.__module__, named.__qualname__)
