@@ -30,6 +30,8 @@ import jsonpatch  # noqa: E402
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
 TIMEOUT = 30  # seconds; nothing here takes more than one or two
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
@@ -117,7 +119,7 @@ def serving(application, log, **environment):
     command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), "--lifespan", "off"]
     with open(str(log), "wb") as output:
         server = subprocess.Popen(
-            command, env=dict(os.environ, **environment), stdout=output, stderr=subprocess.STDOUT
+            command, cwd=ROOT, env=dict(os.environ, **environment), stdout=output, stderr=subprocess.STDOUT
         )
     try:
         eventually(lambda: is_open(port) or server.poll() is not None)
@@ -153,7 +155,7 @@ def address(tmp_path_factory):
     directory = tmp_path_factory.mktemp("dependents")
     environment = {"DEPENDENTS_DIRECTORY": str(directory), "DJANGO_SETTINGS_MODULE": "tests.dependents.settings"}
     command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
-    subprocess.check_call(command, env=dict(os.environ, **environment), timeout=TIMEOUT)
+    subprocess.check_call(command, cwd=ROOT, env=dict(os.environ, **environment), timeout=TIMEOUT)
     with serving("tests.dependents.asgi:application", directory / "log", **environment) as address:
         yield address
 
@@ -167,7 +169,7 @@ def browser(address):
 def test_system_checks_have_nothing_to_say_about_them(tmp_path):
     environment = {"DEPENDENTS_DIRECTORY": str(tmp_path), "DJANGO_SETTINGS_MODULE": "tests.dependents.settings"}
     command = [sys.executable, "-m", "django", "check", "--fail-level", "INFO"]
-    subprocess.check_call(command, env=dict(os.environ, **environment), timeout=TIMEOUT)
+    subprocess.check_call(command, cwd=ROOT, env=dict(os.environ, **environment), timeout=TIMEOUT)
 
 
 # django-xterm --------------------------------------------------------------------------------------------------------
