@@ -1,0 +1,1 @@
+"""The contract over real servers, on loopback, with real clients."""

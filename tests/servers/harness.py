@@ -1,0 +1,319 @@
+"""Real servers as subprocesses on loopback, and what each of them can and cannot do."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.parts import importable
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SETTINGS = "tests.servers.project.settings"
+
+#: How long anything may take, in seconds: generous, because it is only waited for where something is wrong.
+PATIENCE = 30
+
+#: Lines of a server's output that say that something went wrong.
+ALARMS = re.compile(
+    r"\b(ERROR|CRITICAL)\b|Traceback|panicked|never retrieved|never awaited|"
+    r"Unclosed|ResourceWarning|RuntimeWarning|DeprecationWarning"
+)
+
+#: A user, and the tables that sessions need.
+PREPARATION = """
+import django
+django.setup()
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+get_user_model().objects.create_user("aino")
+"""
+
+
+def environment(directory, **more):
+    """Return the environment that the project runs in."""
+    paths = [str(REPOSITORY)] + [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return dict(
+        os.environ,
+        PYTHONPATH=os.pathsep.join(paths),
+        PYTHONUNBUFFERED="1",
+        PYTHONIOENCODING="utf-8",
+        PISTOKE_TEST_DIRECTORY=str(directory),
+        DJANGO_SETTINGS_MODULE=SETTINGS,
+        **more
+    )
+
+
+def prepare(directory):
+    """Make the database of the project."""
+    subprocess.run([sys.executable, "-c", PREPARATION], env=environment(directory), check=True, timeout=4 * PATIENCE)
+
+
+def free_port():
+    """Return a port that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(condition, patience=PATIENCE):
+    """Wait until ``condition()`` is true, and return what it was; the last one, if it never is."""
+    deadline = time.monotonic() + patience
+    while True:
+        result = condition()
+        if result or time.monotonic() > deadline:
+            return result
+        time.sleep(0.02)
+
+
+class Server:
+    """A server of the project: ``start`` and ``stop`` it, read its ``output`` and the project's ``journal``."""
+
+    #: What pytest calls it, and which modules have to be there.
+    name = None
+    modules = ()
+    #: What to install, and whether it was ever made for this Python.
+    package = None
+    exists = True
+
+    # What it can do. A False comes with a reason, in the docstring of the class.
+
+    #: Answers a refused handshake with a status other than 403.
+    denies = True
+    #: Tells the view which code and reason the client closed with, and the client which reason the view closed with.
+    knows_code = True
+    knows_reason = True
+    sends_reason = True
+    #: Notices that a client leaves before it was answered.
+    notices_early_leave = True
+    #: Calls the application whatever bytes a cookie has.
+    passes_any_cookie = True
+    #: Lets views end when it is shut down, and with which code clients are told (None: with none).
+    ends_views = True
+    shutdown_code = 1006
+    #: Passes on messages of any size, for the application to judge.
+    passes_large_messages = True
+    #: Lines of its output that are known, and no fault of ours.
+    noise = ()
+
+    def __init__(self, directory, application="asgi"):
+        self.directory = Path(str(directory))
+        self.application = "tests.servers.project.{}:application".format(application)
+        self.port = None
+        self.process = None
+        # How many lines and records have been looked at, and what the last test expected of them.
+        self.checked_lines = 0
+        self.checked_records = 0
+        self.expected = []
+
+    def __repr__(self):
+        return self.name
+
+    @classmethod
+    def present(cls):
+        """Return whether all that it needs is installed."""
+        return importable(*cls.modules)
+
+    def command(self):
+        """Return the arguments of Python that run the server."""
+        raise NotImplementedError
+
+    # Its life
+
+    def start(self):
+        """Start it, and wait until it answers."""
+        self.port = free_port()
+        with open(str(self.directory / "output"), "ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable] + self.command(),
+                env=environment(self.directory),
+                cwd=str(REPOSITORY),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        if not eventually(lambda: self.process.poll() is not None or self.listens()) or self.process.poll() is not None:
+            self.kill()
+            raise RuntimeError("{} did not start:\n{}".format(self, self.output))
+        return self
+
+    def listens(self):
+        """Return whether somebody answers at its port."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self):
+        """End it as a process manager does; return how long that took, in seconds."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError("{} did not end in {} s:\n{}".format(self, PATIENCE, self.output)) from None
+        # Uvicorn ends by the very signal that it was sent, once all is done.
+        assert status in (0, -signal.SIGTERM, 128 + signal.SIGTERM), (status, self.output)
+        return time.monotonic() - began
+
+    def kill(self):
+        """End it by force, if it has not ended."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+    # What it says
+
+    @property
+    def output(self):
+        """Everything that it has printed."""
+        return (self.directory / "output").read_text(encoding="utf-8", errors="replace")
+
+    def alarms(self):
+        """Return the alarming lines printed since the last call."""
+        lines = self.output.splitlines()[self.checked_lines:]
+        self.checked_lines += len(lines)
+        noise = [re.compile(pattern) for pattern in self.noise]
+        return [line for line in lines if ALARMS.search(line) and not any(known.search(line) for known in noise)]
+
+    def records(self):
+        """Return what Django has logged since the last call."""
+        records = self.journal(event="log")[self.checked_records:]
+        self.checked_records += len(records)
+        return records
+
+    def journal(self, **wanted):
+        """Return the events of the project that have these details."""
+        path = self.directory / "journal"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        events = (json.loads(line) for line in lines)
+        return [event for event in events if wanted.items() <= event.items()]
+
+    def event(self, patience=PATIENCE, **wanted):
+        """Wait for an event of the project, and return it."""
+        found = eventually(lambda: self.journal(**wanted), patience)
+        assert found, "no {} in {} s; the journal ends with {}; {} says:\n{}".format(
+            wanted, patience, self.journal()[-5:], self, self.output[-3000:]
+        )
+        return found[0]
+
+    # What it answers
+
+    @property
+    def address(self):
+        """Its host and port."""
+        return "127.0.0.1:{}".format(self.port)
+
+    def get(self, path, **headers):
+        """GET a page; return its status, body and the ``Cookie`` header that its cookies make."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            cookies = [value.partition(";")[0] for name, value in response.getheaders() if name.lower() == "set-cookie"]
+            return response.status, response.read().decode(), "; ".join(cookies)
+        finally:
+            connection.close()
+
+
+def uvicorn_has(implementation):
+    """Return whether the installed Uvicorn knows an implementation of sockets."""
+    if not importable("uvicorn"):
+        return True
+    from uvicorn.config import WS_PROTOCOLS
+
+    return implementation in WS_PROTOCOLS
+
+
+class Uvicorn(Server):
+    """Uvicorn with its ``websockets`` implementation.
+
+    It answers a cookie that is no ASCII with 500 itself, and tells of a client that has closed when that hangs up.
+    """
+
+    name = "uvicorn-websockets"
+    modules = ("uvicorn", "websockets")
+    package = "uvicorn[standard]"
+    implementation = "websockets"
+    passes_any_cookie = False
+    shutdown_code = 1012
+    loop = "asyncio"
+    noise = ("UvicornDeprecationWarning",)
+
+    def command(self):
+        return [
+            "-m", "uvicorn", self.application, "--host", "127.0.0.1", "--port", str(self.port),
+            "--ws", self.implementation, "--loop", self.loop,
+        ]
+
+
+class UvicornSansio(Uvicorn):
+    """Uvicorn with its ``websockets-sansio`` implementation, which there is from 0.35 on."""
+
+    name = "uvicorn-websockets-sansio"
+    implementation = "websockets-sansio"
+    exists = uvicorn_has("websockets-sansio")
+    passes_any_cookie = True
+
+
+class UvicornWsproto(Uvicorn):
+    """Uvicorn with its ``wsproto`` implementation."""
+
+    name = "uvicorn-wsproto"
+    modules = ("uvicorn", "wsproto")
+    package = "uvicorn wsproto"
+    implementation = "wsproto"
+    passes_any_cookie = True
+
+
+class Hypercorn(Server):
+    """Hypercorn, which tells the view 1006 however the client left, and cancels views 3 s after it was told to end."""
+
+    name = "hypercorn"
+    modules = ("hypercorn",)
+    package = "hypercorn"
+    exists = sys.version_info >= (3, 7)
+    knows_code = knows_reason = False
+
+    def command(self):
+        return ["-m", "hypercorn", self.application, "-b", self.address]
+
+
+class Daphne(Server):
+    """Daphne, which refuses with 403 alone, knows no reasons, and drops a client whose message is over 1 MiB."""
+
+    name = "daphne"
+    modules = ("daphne",)
+    package = "daphne"
+    denies = False
+    knows_reason = sends_reason = False
+    passes_large_messages = False
+
+    def command(self):
+        return ["-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), self.application]
+
+
+class Granian(Server):
+    """Granian, which does not notice an early leave, passes no reasons, and ends without ending views."""
+
+    name = "granian"
+    modules = ("granian",)
+    package = "granian"
+    exists = sys.version_info >= (3, 8)
+    knows_reason = False
+    notices_early_leave = False
+    ends_views = False
+
+    def command(self):
+        return ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(self.port), self.application]
+
+
+SERVERS = [Uvicorn, UvicornSansio, UvicornWsproto, Hypercorn, Daphne, Granian]

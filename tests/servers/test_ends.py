@@ -1,0 +1,192 @@
+"""How a socket ends, and that its view ends with it."""
+
+import time
+
+import pytest
+
+from .clients import Bare, Closed, Frame, Library, PING, PONG, TEXT, close_frame
+
+
+def ended(server, key):
+    """Wait until the view has ended; return how."""
+    return server.event(event="ended", key=key)["outcome"]
+
+
+class TestViewEnds:
+    @pytest.mark.parametrize(
+        "path, code",
+        [
+            ("/returns-at-once/", 1000),
+            ("/returns-after-sending/", 1000),
+            ("/answers/?now&status=200", 1000),
+            ("/answers/?status=200", 1000),
+            ("/answers/?status=302", 4403),
+        ],
+    )
+    def test_view_that_is_done_closes(self, server, path, code):
+        with Library(server.address, path) as ws:
+            assert ws.end_after("go") == code
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500])
+    @pytest.mark.logs("WARNING django.request", "ERROR django.request: .*: /answers/ None")
+    def test_error_response_closes_with_4000_and_its_status(self, server, status):
+        with Library(server.address, "/answers/?status={}".format(status)) as ws:
+            assert ws.end_after("go") == 4000 + status
+
+    @pytest.mark.logs("WARNING django.request")
+    def test_error_response_at_once_closes_with_it_too(self, server):
+        with Library(server.address, "/answers/?now&status=404") as ws:
+            assert ws.close_code() == 4404
+
+    @pytest.mark.logs("WARNING django.request: Forbidden")
+    def test_exception_that_denies_closes_with_4403(self, server):
+        with Library(server.address, "/denies-after-message/") as ws:
+            assert ws.end_after("go") == 4403
+
+    @pytest.mark.parametrize(
+        "path", ["/raises-in-protocol/", "/raises-after-message/", "/raises-before-anything/"]
+    )
+    @pytest.mark.logs("ERROR django.request: Internal Server Error: /raises-.* ValueError")
+    def test_exception_closes_with_1011_and_is_reported(self, server, path):
+        with Library(server.address, path) as ws:
+            assert ws.end_after("go") == 1011
+        assert server.event(event="log", level="ERROR", error="ValueError", message="Internal Server Error: " + path)
+
+    @pytest.mark.logs("ERROR django.request: Internal Server Error: /sends-number/ TypeError")
+    def test_number_is_no_message(self, server):
+        with Library(server.address, "/sends-number/") as ws:
+            assert ws.end_after("go") == 1011
+
+    @pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4001, 4999])
+    def test_view_closes_with_its_code(self, server, code):
+        with Library(server.address, "/closes/?code={}".format(code)) as ws:
+            assert ws.end_after("go") == code
+
+    @pytest.mark.limit("daphne", reason="sends no reasons")
+    def test_view_closes_with_its_reason(self, server):
+        with Library(server.address, "/closes/?code=4001&reason=sy%C3%B6tteess%C3%A4") as ws:
+            ws.send("go")
+            assert ws.wait_closed() == (4001, "syötteessä")
+
+    def test_send_after_close_is_refused_to_the_view(self, server, key):
+        with Library(server.address, "/sends-after-close/?key=" + key) as ws:
+            assert ws.close_code() == 4001
+        assert server.event(event="refused", key=key)["kind"] == "ConnectionClosed"
+        assert ended(server, key) == "returned"
+
+    def test_client_is_not_waited_for(self, server, key):
+        """A client that does not answer a close cannot keep the view."""
+        ws = Bare(server.address, "/sends-after-close/?key=" + key)
+        assert ws.close_code() == 4001
+        began = time.monotonic()
+        ws.leave()
+        assert ended(server, key) == "returned"
+        assert time.monotonic() - began < 15
+
+
+class TestSilentViews:
+    @pytest.mark.parametrize("path", ["/sleeps/", "/sleeps-in-protocol/", "/reads/"])
+    def test_client_is_let_in(self, server, key, path):
+        with Library(server.address, "{}?key={}".format(path, key)):
+            assert server.event(event="began", key=key)
+
+    def test_ping_is_answered(self, server, key):
+        with Bare(server.address, "/sleeps/?key=" + key) as ws:
+            ws.send_frames(Frame(PING, b"are you there"))
+            assert ws.receive_frame() == Frame(PONG, b"are you there")
+
+
+class TestClientLeaves:
+    @pytest.mark.parametrize("path", ["/sleeps/", "/sleeps-in-protocol/"])
+    def test_view_that_has_read_nothing_is_cancelled_at_once(self, server, key, path):
+        Library(server.address, "{}?key={}".format(path, key)).leave()
+        assert server.event(1.5, event="ended", key=key)["outcome"] == "CancelledError"
+
+    def test_view_is_cancelled_when_the_client_vanishes(self, server, key):
+        ws = Bare(server.address, "/sleeps/?key=" + key)
+        server.event(event="began", key=key)
+        ws.vanish()
+        assert ended(server, key) == "CancelledError"
+
+    def test_view_that_has_read_has_its_grace(self, server, key):
+        ws = Bare(server.address, "/sleeps-after-reading/?key=" + key)
+        ws.send("hello")
+        ws.send_frames(close_frame(1000))
+        ws.leave()
+        began = time.monotonic()
+        assert ended(server, key) == "CancelledError"
+        assert 1.5 < time.monotonic() - began < 10
+
+    def test_reader_learns_the_code(self, server, key):
+        with Library(server.address, "/reads/?key=" + key) as ws:
+            ws.send("hello")
+            ws.close(4001, "bye")
+        left = server.event(event="left", key=key)
+        assert left["code"] == (4001 if server.knows_code else 1006)
+        assert left["reason"] == ("bye" if server.knows_reason else "")
+        assert ended(server, key) == "ClientDisconnected"
+
+    def test_reader_learns_of_a_close_without_a_code(self, server, key):
+        with Bare(server.address, "/reads/?key=" + key) as ws:
+            ws.send_frames(Frame(8, b""))
+            assert server.event(event="left", key=key)["code"] in (1005, 1006)
+
+    def test_reader_learns_that_the_client_vanished(self, server, key):
+        ws = Bare(server.address, "/reads/?key=" + key)
+        server.event(event="began", key=key)
+        ws.vanish()
+        assert server.event(event="left", key=key)["code"] in (1005, 1006)
+
+    @pytest.mark.parametrize("farewell", [close_frame(1000), None], ids=["close", "hang-up"])
+    def test_reader_gets_every_message_sent_before(self, server, key, farewell):
+        ws = Bare(server.address, "/collect/?key=" + key)
+        assert ws.exchange("0") == "started"
+        ws.send_frames(*[Frame(TEXT, str(n).encode()) for n in range(1, 20)], *([farewell] if farewell else []))
+        ws.leave()
+        assert server.event(event="collected", key=key)["messages"] == [str(n) for n in range(20)]
+        assert ended(server, key) == "returned"
+
+    @pytest.mark.parametrize("how", ["leave", "vanish"])
+    @pytest.mark.parametrize("path", ["/flood/", "/flood-after-reading/"])
+    def test_flooding_view_ends_and_hangs_nobody(self, server, key, path, how):
+        ws = Bare(server.address, "{}?key={}".format(path, key))
+        ws.send("go")
+        assert ws.receive() == "x" * 1000
+        getattr(ws, how)()
+        with Bare(server.address, "/echo/") as other:
+            assert other.exchange("still here") == "still here"
+        assert ended(server, key) in ("CancelledError", "ConnectionClosed")
+        # asyncio's own warning, of each send after a loss: a few of them, and not thousands.
+        assert server.output.count("socket.send() raised exception") < 64 * 10
+
+    def test_flooding_view_waits_for_a_slow_client(self, server, key):
+        with Bare(server.address, "/flood/?key=" + key) as ws:
+            time.sleep(0.5)
+            with Bare(server.address, "/echo/") as other:
+                assert other.exchange("still here") == "still here"
+            assert [ws.receive() for _ in range(1000)] == ["x" * 1000] * 1000
+        assert ended(server, key) in ("CancelledError", "ConnectionClosed")
+
+
+class TestHandshake:
+    def test_client_that_leaves_during_it_harms_nobody(self, server, key):
+        for how in ("leave", "vanish"):
+            getattr(Bare(server.address, "/slow-handshake/?key=" + key, wait=False), how)()
+        with Bare(server.address, "/echo/") as ws:
+            assert ws.exchange("still here") == "still here"
+        time.sleep(0.7)
+        assert len(server.journal(event="began", key=key)) == len(server.journal(event="ended", key=key))
+
+    def test_view_begins_when_slow_middleware_is_done(self, server, key):
+        with Bare(server.address, "/slow-handshake/?key=" + key) as ws:
+            ws.send("hello")
+            ws.close(4001)
+            with pytest.raises(Closed):
+                ws.receive()
+        assert ended(server, key) == "ClientDisconnected"
+
+    def test_message_right_behind_the_handshake_is_heard(self, server):
+        with Bare(server.address, "/echo/", wait=False) as ws:
+            ws.finish_handshake()
+            ws.send_frames(Frame(TEXT, b"one"), Frame(TEXT, b"two"))
+            assert [ws.receive(), ws.receive()] == ["one", "two"]
