@@ -104,8 +104,8 @@ class Formatter(ServerFormatter):
     def colour(self, record: logging.LogRecord) -> Callable[[str], str]:
         """Return Django's style for a level."""
         if record.levelno >= logging.ERROR:
-            return self.style.ERROR  # type: ignore[no-any-return]
-        return self.style.WARNING if record.levelno >= logging.WARNING else str  # type: ignore[no-any-return]
+            return self.style.ERROR
+        return self.style.WARNING if record.levelno >= logging.WARNING else str
 
 
 def configure_logging(style: Any = None) -> None:
@@ -171,7 +171,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
         await super().startup(sockets=sockets)
-        if self.started:
+        if self.started and self.config.workers == 1:
             log_address(self.config)
 
     async def shutdown(self, sockets: Optional[List[socket.socket]] = None) -> None:
@@ -183,7 +183,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.interrupted = sig == signal.SIGINT
-        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+        super().handle_exit(sig, frame)
 
 
 def end_tasks(loop: Any) -> None:
@@ -223,7 +223,7 @@ class DevelopmentServer:
         # What is left is Uvicorn's business.
         self.config = {"log_level": log_level, "ssl_certfile": ssl_certfile, "ssl_keyfile": ssl_keyfile}
         # The server at work.
-        self.uvicorn = None  # type: Optional[Server]
+        self.uvicorn: Optional[Server] = None
         # Set when it has ended.
         self.ended = threading.Event()
 

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Type, Union
 from django.apps import apps
 from django.conf import settings
 from django.core.management import find_commands, load_command_class
-from django.core.management.base import CommandError, CommandParser, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.core.management.commands.runserver import Command as DjangoCommand
 
 #: What ``-v`` understands beside numbers: Uvicorn's names for its log levels, and what each is to the rest of Django.
@@ -24,11 +24,11 @@ LOG_LEVELS = {"critical": 0, "error": 0, "warning": 0, "info": 1, "debug": 2, "t
 LOG_LEVEL_OF_NUMBER = {"0": "critical", "1": "info", "2": "debug", "3": "trace"}
 
 #: The flags of ours that take a value: destination and spellings.
-VALUED_FLAGS = {
+VALUED_FLAGS: Dict[str, Tuple[str, ...]] = {
     "verbosity": ("-v", "--verbosity", "--verbose"),
     "ssl_certfile": ("--ssl-certfile",),
     "ssl_keyfile": ("--ssl-keyfile",),
-}  # type: Dict[str, Tuple[str, ...]]
+}
 
 
 class Verbosity(int):
@@ -66,7 +66,7 @@ def apps_after_pistoke() -> Iterator[Any]:
     return iter(configs[names.index("pistoke") + 1:] if "pistoke" in names else configs)
 
 
-def next_runserver() -> Type[DjangoCommand]:
+def next_runserver() -> Type[BaseCommand]:
     """Return the class that would be ``runserver`` if this package had none.
 
     Django lets the first app win, so that is the first one after us that has the command, found as Django finds it.
@@ -101,21 +101,23 @@ class BannerOutput(OutputWrapper):
 
     def __init__(self, out: OutputWrapper) -> None:
         super().__init__(out)  # type: ignore[arg-type]
-        # The one underneath ends lines and colours.
-        self.ending = ""
+        # The one underneath, which ends lines and colours them.
+        self.out = out
 
     def write(self, msg: str = "", *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         banner = "Starting ASGI/Uvicorn development server"
-        self._out.write(re.sub(r"Starting (WSGI )?development server", banner, msg), *args, **kwargs)
+        self.out.write(re.sub(r"Starting (WSGI )?development server", banner, msg), *args, **kwargs)
 
 
 class Command(next_runserver()):  # type: ignore[misc]
     #: The defaults of ``--ssl-certfile`` and ``--ssl-keyfile``; a project may set them on this class.
-    oletus_ssl_certfile = None  # type: Optional[str]
-    oletus_ssl_keyfile = None  # type: Optional[str]
+    oletus_ssl_certfile: Optional[str] = None
+    oletus_ssl_keyfile: Optional[str] = None
+
+    stdout: OutputWrapper
 
     #: The ``pistoke.devserver.DevelopmentServer`` of ASGI mode, once it is there.
-    server = None  # type: Any
+    server: Any = None
 
     # Flags ------------------------------------------------------------------------------------------------------------
 
@@ -216,7 +218,7 @@ class Command(next_runserver()):  # type: ignore[misc]
 
         The child is told by SystemExit (a file has changed, SIGTERM) or a return (Ctrl-C); its server is told by nobody.
         """
-        code = 0  # type: Any
+        code: Any = 0
         if options["use_reloader"] and self._called_from_command_line:
             sys.argv[1:] = restartable(sys.argv[1:])
         try:
