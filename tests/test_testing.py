@@ -21,7 +21,7 @@ from pistoke.testing import (
     WebsocketSimpleTestCase,
     WebsocketTestCase,
 )
-
+from pistoke.testing.scope import as_response
 from tests import testing_views as views
 
 
@@ -88,6 +88,14 @@ class ClientTest(WebsocketSimpleTestCase):
         self.assertEqual(await self.about("headers.X-One", **{"X-One": "3"}), "3")
         self.assertEqual(await self.about("headers.X-One", headers={"X-One": "4"}), "4")
         self.assertEqual(await self.about("META.CONTENT_TYPE", CONTENT_TYPE="5"), "5")
+        self.assertEqual(await self.about("headers.X-One", headers=[(b"X-One", b"6")]), "6")
+
+    async def test_names_of_meta_and_of_the_scope(self):
+        self.assertEqual(await self.about("META.REMOTE_PORT", REMOTE_PORT="7"), "7")
+        self.assertEqual(await self.about("META.REMOTE_ADDR", client=("10.0.0.2", 8)), "10.0.0.2")
+        self.assertEqual(await self.about("META.SCRIPT_NAME", "/app/about/", SCRIPT_NAME="/app"), "/app")
+        self.assertEqual(await self.about("META.SERVER_NAME", SERVER_NAME="testserver"), "testserver")
+        self.assertEqual(await self.about("scheme", **{"wsgi.url_scheme": "https", "wsgi.version": (1, 0)}), "https")
 
     async def test_defaults_of_the_client(self):
         self.async_client = WebsocketClient(HTTP_X_ONE="1", REMOTE_ADDR="10.0.0.1", headers={"X-Two": "2"})
@@ -184,6 +192,12 @@ class ClientTest(WebsocketSimpleTestCase):
                 pass
         self.assertEqual(caught.exception.response.status_code, 403)
 
+    def test_a_response_has_every_header(self):
+        pairs = [(b"vary", b"cookie"), (b"Vary", b"origin"), (b"location", b"/login/"), (b"set-cookie", b"a=1")]
+        response = as_response(302, pairs, b"")
+        self.assertEqual((response["Vary"], response.url, response.cookies["a"].value), ("cookie, origin", "/login/", "1"))
+        self.assertFalse(response.has_header("Content-Type"))
+
     async def test_a_foreign_origin_is_refused(self):
         with self.assertRaises(HandshakeForbidden):
             async with self.websocket("/echo/", HTTP_ORIGIN="https://evil.example"):
@@ -248,6 +262,16 @@ class ClientTest(WebsocketSimpleTestCase):
             async with self.websocket("/raw/failing/"):
                 pass
 
+    async def test_an_exception_of_the_handler_itself_is_always_raised(self):
+        def broken(scope, receive, send):
+            raise LookupError("of the handler")
+
+        self.async_client = WebsocketClient(raise_request_exception=False)
+        self.async_client.websocket_handler = broken
+        with self.assertRaisesMessage(LookupError, "of the handler"):
+            async with self.websocket("/echo/"):
+                pass
+
     async def test_an_exception_need_not_be_raised(self):
         client = WebsocketClient(raise_request_exception=False)
         async with client.websocket("/failing/") as ws:
@@ -270,7 +294,10 @@ class ClientTest(WebsocketSimpleTestCase):
 
     async def test_django_hears_of_an_exception(self):
         heard = []
-        receiver = lambda **kwargs: heard.append(kwargs["request"].path)
+
+        def receiver(request, **kwargs):
+            heard.append(request.path)
+
         got_request_exception.connect(receiver)
         try:
             with self.assertRaises(ValueError):
@@ -341,6 +368,13 @@ class ClientTest(WebsocketSimpleTestCase):
             async with self.websocket("/echo/") as ws:
                 await ws.send("a")
                 raise KeyError("of the test")
+        self.assertEqual(await other_tasks(), 0)
+
+    async def test_sending_to_a_client_that_has_left(self):
+        ws = self.websocket("/parting/")
+        async with ws:
+            pass
+        self.assertIsInstance(views.log[0], ConnectionError)
         self.assertEqual(await other_tasks(), 0)
 
     async def test_the_last_message_is_still_read(self):
@@ -513,6 +547,16 @@ class DatabaseTest(WebsocketTestCase):
             self.assertEqual(await a.receive(), "mats,pia")
             await b.send("")
             self.assertEqual(await b.receive(), "mats,pia")
+
+
+async def test_without_a_test_case(settings):
+    settings.ROOT_URLCONF = "tests.testing_views"
+    async with WebsocketClient().websocket("/echo/") as ws:
+        await ws.send("x")
+        assert await ws.receive() == "x"
+    with pytest.raises(SocketTimeout):
+        async with WebsocketClient().websocket("/stubborn/", timeout=0.1) as ws:
+            await ws.receive()
 
 
 @pytest.mark.parametrize("name", testing.__all__)

@@ -164,6 +164,19 @@ async def waiting(request):
 
 
 @WebsocketProtocol
+async def parting(request):
+    """Send to a client that has left."""
+    try:
+        async for _ in request:
+            pass
+    finally:
+        try:
+            await request.send("too late")
+        except ConnectionError as exc:
+            log.append(exc)
+
+
+@WebsocketProtocol
 async def slow_database(request):
     await request.receive()
     await sync_to_async(time.sleep)(0.2)
@@ -198,6 +211,7 @@ urlpatterns = [
     path("failing-at-once/", failing_at_once),
     path("json/", json_echo),
     path("meeting/", meeting),
+    path("parting/", parting),
     path("raw/close/", raw_close),
     path("raw/echo/", raw_echo),
     path("raw/failing/", raw_failing),

@@ -50,7 +50,7 @@ def note_exception(request=None, **kwargs):
     """Tell the test of an exception that Django is told of: of a view, of middleware, of an error page."""
     session = getattr(request, "scope", {}).get(SESSION)
     if session is not None:
-        session.view_error = session.view_error or sys.exc_info()[1]
+        session.note_error(sys.exc_info()[1])
 
 
 got_request_exception.connect(note_exception, dispatch_uid="pistoke.testing")

@@ -194,7 +194,8 @@ def make_server(uvicorn, application, is_ready):
             is_ready.set()
 
     # The logging of a test is its own business, and there is no proxy.
-    options = {"interface": "asgi3", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
+    options = {"interface": "asgi3", "lifespan": "off", "proxy_headers": False}
+    options.update(log_config=None, log_level="warning", access_log=False)
     if "timeout_graceful_shutdown" in inspect.signature(uvicorn.Config).parameters:
         options["timeout_graceful_shutdown"] = SHUTDOWN_SECONDS
     config = uvicorn.Config(application, **options)

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import types
 
 from django.core.serializers.json import DjangoJSONEncoder
 
 from .._compat import get_running_loop
 from ..connection import INTERNAL_ERROR, NORMAL
 from ..socket import RawSocket
+from .application import Application
 from .exceptions import (
     HandshakeForbidden,
     HandshakeMissed,
@@ -18,14 +18,7 @@ from .exceptions import (
     SocketTimeout,
     ViewEnded,
 )
-from .peer import Peer
 from .threads import borrow_test_thread
-
-#: How many turns of the event loop a view gets to begin with what the test sent last, and to notice that the test has left.
-TURNS = 20
-
-#: How long a view that was cancelled by force may take to end, in seconds.
-LAST_GRACE = 1
 
 #: Where the scope of a test's socket holds its session, for the handler of the client.
 SESSION = "pistoke.testing.session"
@@ -50,15 +43,10 @@ class WebsocketSession:
         self.scope = dict(scope, **{SESSION: self})
         self.timeout = timeout
         self.request = None
-        # The exception of the view, whether the handler itself let it pass, and whether the test has been told.
-        self.view_error = None
-        self._escaped = False
+        self._application = Application(client.websocket_handler, self.scope)
+        self._peer = self._application.peer
+        # Whether the test has been told of the exception of the view.
         self._told = False
-        self._peer = Peer()
-        # The coroutine of the application, the task that it runs in, and whether it was ended by force.
-        self._application = None
-        self._task = None
-        self._killed = False
         # What gives the test's thread back.
         self._return_thread = None
 
@@ -94,40 +82,45 @@ class WebsocketSession:
         """Whether either side has closed the socket."""
         return self._peer.connection.over
 
+    @property
+    def view_error(self):
+        """What the view has raised, None as long as nothing."""
+        return self._application.error
+
+    def note_error(self, exc):
+        """Keep what the view has raised; may be called in another thread, and before the socket is closed for it."""
+        self._application.error = self._application.error or exc
+
     # Opening
 
     async def __aenter__(self):
-        if self._task is not None:
+        if self._application.started:
             raise RuntimeError("expected a new socket for each `async with`; call client.websocket() again")
-        loop = get_running_loop()
-        self._return_thread = borrow_test_thread(loop)
+        self._return_thread = borrow_test_thread(get_running_loop())
         try:
-            self._task = loop.create_task(self._run())
+            self._application.start()
             await self._handshake()
         except BaseException:
             await self._abandon()
             raise
         return self
 
-    async def _run(self):
-        """Be the server's task of this connection."""
+    async def _abandon(self):
+        """End everything after a handshake that failed: nobody is there to complain to."""
         try:
-            self._application = self.client.websocket_handler(self.scope, self._peer.receive, self._peer.send)
-            await _steps(self._application)
-        except asyncio.CancelledError:
+            if self._application.started:
+                await self._application.leave(NORMAL, "", self.timeout)
+        except SocketTimeout:
             pass
-        except Exception as exc:
-            if not self._killed:
-                self.view_error, self._escaped = self.view_error or exc, True
         finally:
-            self._peer.changed()
+            self._return_thread()
 
     async def _handshake(self):
         peer = self._peer
-        await self._wait(lambda: not peer.undecided or self._task.done(), "an answer to the handshake")
+        await self._wait(lambda: not peer.undecided or self._application.done(), "an answer to the handshake")
         if peer.refused or peer.undecided:
             # Whoever waits for the view's end knows what it raised.
-            await self._wait(self._task.done, "the view to end after its refusal")
+            await self._wait(self._application.done, "the view to end after its refusal")
             self._raise_view_error()
             self._keep_cookies(peer.response.cookies)
             raise self._refusal()(self._dress(peer.response), self.path)
@@ -208,12 +201,12 @@ class WebsocketSession:
     async def close(self, code=NORMAL, reason=""):
         """Close the socket as a client does, and wait for the end of the view."""
         self._require_entered()
-        await self._leave(code, reason)
+        await self._application.leave(code, reason, self.timeout)
         self._raise_view_error()
 
     @property
     def _over(self):
-        return self.closed or self._task.done()
+        return self.closed or self._application.done()
 
     async def _wait(self, condition, expected, timeout=DEFAULT):
         seconds = self.timeout if timeout is DEFAULT else timeout
@@ -227,14 +220,14 @@ class WebsocketSession:
 
     async def _notice_error(self):
         """Raise what the view has raised; a close with 1011 says that it has."""
-        if self.close_code == INTERNAL_ERROR and not self._task.done():
-            await self._wait(self._task.done, "the view to end after its error")
+        if self.close_code == INTERNAL_ERROR and not self._application.done():
+            await self._wait(self._application.done, "the view to end after its error")
         self._raise_view_error()
 
     def _raise_view_error(self):
         if self.view_error is None or self._told:
             return
-        if self.client.raise_request_exception or self._escaped:
+        if self.client.raise_request_exception or self._application.escaped:
             self._told = True
             raise self.view_error
 
@@ -242,8 +235,8 @@ class WebsocketSession:
 
     async def __aexit__(self, exc_type, exc, traceback):
         try:
-            await self._let_read()
-            await self._leave(NORMAL, "")
+            await self._application.let_read()
+            await self._application.leave(NORMAL, "", self.timeout)
         except BaseException as problem:
             if exc is None or isinstance(problem, asyncio.CancelledError) or not isinstance(problem, Exception):
                 raise
@@ -254,65 +247,6 @@ class WebsocketSession:
         elif exc.__context__ is None and exc is not self.view_error and not exc.__suppress_context__:
             # The test failed on its own; that the view had failed before is shown above it.
             exc.__context__ = self.view_error
-
-    async def _let_read(self):
-        """Let the view begin with what the test sent last."""
-        for _ in range(TURNS):
-            if self._task.done() or not self._peer.inbound:
-                break
-            await asyncio.sleep(0)
-
-    async def _leave(self, code, reason):
-        """Leave the view at once, and wait for its end."""
-        try:
-            self._peer.leave(code, reason)
-            await self._let_notice()
-            if not await self._ended(self.timeout):
-                await self._kill()
-                raise SocketTimeout("the view to end after its client left (it swallows its cancellation)", self.timeout)
-        except asyncio.CancelledError:
-            await self._kill()
-            raise
-
-    async def _let_notice(self):
-        """Cancel a view that nobody tells that its client has left."""
-        for _ in range(TURNS):
-            # One that has closed the socket itself is on its way out, and perhaps about to report an error.
-            if self._task.done() or self._peer.disconnect_taken or self._peer.closed_by_application:
-                return
-            await asyncio.sleep(0)
-        self._task.cancel()
-
-    async def _ended(self, seconds):
-        await asyncio.wait([self._task], timeout=seconds)
-        return self._task.done()
-
-    async def _abandon(self):
-        """End everything after a handshake that failed: nobody is there to complain to."""
-        try:
-            if self._task is not None:
-                await self._leave(NORMAL, "")
-        except SocketTimeout:
-            pass
-        finally:
-            self._return_thread()
-
-    async def _kill(self):
-        """End a view that swallows its cancellation: no task is left behind.
-
-        The coroutine is closed where it is suspended; what it still awaits is then finished in vain.
-        """
-        self._killed = True
-        self._task.cancel()
-        if await self._ended(0):
-            return
-        try:
-            self._application.close()
-        except (RuntimeError, ValueError):
-            # It ignored even that, or is being run: the time-out has been reported.
-            pass
-        self._task.cancel()
-        await self._ended(LAST_GRACE)
 
     def _complain(self):
         self._raise_view_error()
@@ -332,7 +266,7 @@ class WebsocketSession:
     # Use without a context manager
 
     def _require_entered(self):
-        if self._task is None:
+        if not self._application.started:
             raise RuntimeError(
                 "the socket to {} is not open: use `async with client.websocket({!r}) as ws:`".format(self.path, self.path)
             )
@@ -348,14 +282,8 @@ class WebsocketSession:
         """Exist for the sake of ``__enter__`` and its message."""
 
     def __repr__(self):
-        state = "new" if self._task is None else "open" if self.close_code is None else "closed {}".format(self.close_code)
+        state = "new" if not self._application.started else "closed {}".format(self.close_code) if self.closed else "open"
         return "<{} {} {}>".format(type(self).__name__, self.path, state)
-
-
-@types.coroutine
-def _steps(coroutine):
-    """Await ``coroutine`` in a way that lets it be closed from outside while it is suspended."""
-    return (yield from coroutine)
 
 
 def _receive_event(message):

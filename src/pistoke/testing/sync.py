@@ -1,5 +1,7 @@
 """A socket in the hands of a synchronous test."""
 
+import asyncio
+
 from .exceptions import ViewEnded
 from .session import DEFAULT, WebsocketSession
 from .threads import Portal
@@ -21,6 +23,10 @@ class SyncWebsocketSession:
         return getattr(self.__dict__["_session"], name)
 
     def __enter__(self):
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError(
+                "expected a synchronous test, got a running event loop: use `async with` and the asynchronous client"
+            )
         portal = Portal.enter()
         try:
             portal.call(self._session.__aenter__)

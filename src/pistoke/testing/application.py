@@ -1,0 +1,115 @@
+"""The run of the application for one socket of a test: what a server does with a task, and what a test adds to it."""
+
+import asyncio
+import types
+
+from .._compat import get_running_loop
+from .exceptions import SocketTimeout
+from .peer import Peer
+
+#: How many turns of the event loop a view gets to begin with what the test sent last, and to notice that the test has left.
+TURNS = 20
+
+#: How long a view that was cancelled by force may take to end, in seconds.
+LAST_GRACE = 1
+
+
+class Application:
+    """A handler at work on one socket."""
+
+    def __init__(self, handler, scope):
+        self._handler = handler
+        self._scope = scope
+        # The other end of its ``receive`` and ``send``.
+        self.peer = Peer()
+        # What the view raised, and whether that came through the handler as it should not.
+        self.error = None
+        self.escaped = False
+        # The coroutine of the handler, the task that it runs in, and whether it was ended by force.
+        self._coroutine = None
+        self._task = None
+        self._killed = False
+
+    def start(self):
+        """Begin, as a server does with a connection."""
+        self._task = get_running_loop().create_task(self._run())
+
+    async def _run(self):
+        try:
+            self._coroutine = self._handler(self._scope, self.peer.receive, self.peer.send)
+            await _steps(self._coroutine)
+        except asyncio.CancelledError:
+            pass
+        except Exception as exc:
+            if not self._killed:
+                self.error, self.escaped = self.error or exc, True
+        finally:
+            self.peer.changed()
+
+    @property
+    def started(self):
+        """Whether it has begun."""
+        return self._task is not None
+
+    def done(self):
+        """Return whether it has ended."""
+        return self._task.done()
+
+    async def let_read(self):
+        """Let the view begin with what the test sent last."""
+        for _ in range(TURNS):
+            if self.done() or not self.peer.inbound:
+                break
+            await asyncio.sleep(0)
+
+    async def leave(self, code, reason, seconds):
+        """Tell the view that its client has left, and wait for its end.
+
+        Raises :class:`SocketTimeout` where that takes more than ``seconds``; no task is left behind either way.
+        """
+        try:
+            self.peer.leave(code, reason)
+            await self._let_notice()
+            if not await self._ended(seconds):
+                await self._kill()
+                raise SocketTimeout("the view to end after its client left (it swallows its cancellation)", seconds)
+        except asyncio.CancelledError:
+            await self._kill()
+            raise
+
+    async def _let_notice(self):
+        """Cancel a view that nobody tells that its client has left."""
+        for _ in range(TURNS):
+            # One that has closed the socket itself is on its way out, and perhaps about to report an error.
+            if self.done() or self.peer.disconnect_taken or self.peer.closed_by_application:
+                return
+            await asyncio.sleep(0)
+        self._task.cancel()
+
+    async def _ended(self, seconds):
+        await asyncio.wait([self._task], timeout=seconds)
+        return self.done()
+
+    async def _kill(self):
+        """End a view that swallows its cancellation.
+
+        Its coroutine is closed where it is suspended: to go on after GeneratorExit takes a bare ``except``. What the task
+        awaits is then cancelled in vain.
+        """
+        self._killed = True
+        self._task.cancel()
+        if await self._ended(0):
+            return
+        try:
+            self._coroutine.close()
+        except (RuntimeError, ValueError):
+            # It ignored even that: the time-out tells of it.
+            pass
+        self._task.cancel()
+        await self._ended(LAST_GRACE)
+
+
+@types.coroutine
+def _steps(coroutine):
+    """Await ``coroutine`` in a way that lets it be closed from outside while it is suspended."""
+    return (yield from coroutine)
