@@ -56,7 +56,7 @@ TRANSITIONS = {
         "websocket.close": State.DISCONNECTED,
     },
     State.RESPONSE: {
-        "websocket.http.response.body": State.RESPONSE,
+        "websocket.http.response.body": State.DISCONNECTED,
     },
     State.DISCONNECTED: {},
 }
@@ -109,8 +109,9 @@ class Connection:
             state = following[event["type"]]
         except KeyError:
             raise InvalidEvent(event.get("type"), self.application, tuple(following)) from None
-        if event["type"] == "websocket.close" or not event.get("more_body", True):
-            state = State.DISCONNECTED
+        if self.application is State.RESPONSE and event.get("more_body"):
+            # ASGI: «more_body … Optional; if missing defaults to False».
+            state = State.RESPONSE
         if state is State.DISCONNECTED and self.close_code is None:
             self.close_code = event.get("code", NORMAL)
             self.close_reason = event.get("reason") or ""
