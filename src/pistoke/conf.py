@@ -13,8 +13,9 @@ PISTOKE_DATABASE_THREADS  8            how many threads run the synchronous code
                                        database. PostgreSQL allows 100 by default: room for a dozen processes.
 PISTOKE_SKIP_MIDDLEWARE   ()           dotted paths of middleware that sockets do without, added to
                                        ``pistoke.middleware.SKIPPED_MIDDLEWARE``.
-PISTOKE_MAX_MESSAGE_SIZE  1 MiB        the largest message a client may send, in bytes; a larger one closes the
-                                       socket with 1009. None: whatever the server lets through.
+PISTOKE_MAX_MESSAGE_SIZE  4 MiB        the largest message a client may send, in bytes; a larger one closes the
+                                       socket with 1009. None: whatever the server lets through. Room for a million
+                                       characters, which a browser counts, in any alphabet.
 PISTOKE_INBOUND_MESSAGES  64           how many messages wait for a view that is busy with something else, before
                                        the socket is no longer read.
 PISTOKE_INBOUND_BYTES     1 MiB        the same in bytes.
@@ -31,7 +32,7 @@ DEFAULTS = {
     "PISTOKE_SHUTDOWN_GRACE": 1,
     "PISTOKE_DATABASE_THREADS": 8,
     "PISTOKE_SKIP_MIDDLEWARE": (),
-    "PISTOKE_MAX_MESSAGE_SIZE": 2 ** 20,
+    "PISTOKE_MAX_MESSAGE_SIZE": 2 ** 22,
     "PISTOKE_INBOUND_MESSAGES": 64,
     "PISTOKE_INBOUND_BYTES": 2 ** 20,
 }  # type: Dict[str, Any]

@@ -39,16 +39,18 @@ class PlaceholderResponse(HttpResponse):
 
 
 class SocketResponse(PlaceholderResponse):
-    """Runs a socket when it is awaited."""
+    """Runs a socket when it is awaited, and comes to a placeholder."""
 
     def __init__(self, session, *arguments):
         self._session = session
         self._arguments = arguments
 
     def __await__(self):
-        session, self._session = self._session, None
-        if session is not None:
-            yield from session(*self._arguments).__await__()
+        return self.run().__await__()
+
+    async def run(self):
+        """Run the socket."""
+        await self._session(*self._arguments)
         return self
 
 
@@ -115,11 +117,11 @@ def find_request(args):
 
 async def call_view(view, *args, **kwargs):
     """Call a view of a socket and return what it answers."""
-    response = await begin_view(view, *args, **kwargs)
+    response = await begin(view, *args, **kwargs)
     return await response if inspect.isawaitable(response) else response
 
 
-async def begin_view(view, *args, **kwargs):
+async def begin(view, *args, **kwargs):
     """Call a view of a socket and return what the call returns: a coroutine, as a rule.
 
     Code that may do anything before its first ``await`` (a plain ``def`` decorator, a ``dispatch`` that is not Django's
@@ -128,6 +130,13 @@ async def begin_view(view, *args, **kwargs):
     if returns_at_once(view):
         return view(*args, **kwargs)
     return await sync_to_async(_call)(view, *args, **kwargs)
+
+
+def steps_of(awaitable):
+    """Return what can be stepped of an awaitable, with as little as possible between it and the view."""
+    if type(awaitable) is SocketResponse:
+        return awaitable._session(*awaitable._arguments)
+    return awaitable.__await__()
 
 
 def _call(view, *args, **kwargs):

@@ -36,7 +36,7 @@ class csrf_handshake(ViewDecorator):
 
     The message is a JSON object; ``csrf_key`` names its member that holds the token. The whole object is then
     ``request.csrf_handshake``. A bad token is answered by an object whose member ``error_key`` says so, if that is given,
-    and the socket is closed with 4403; a first message that is no object likewise, with 4400.
+    and whose ``status`` is 403, and the socket is closed with 4403; a first message that is no object likewise, with 4400.
 
     ``csrf_avain`` and ``virhe_avain`` are other names of the two.
     """
@@ -71,7 +71,7 @@ class csrf_handshake(ViewDecorator):
     async def fail(self, request, code, text):
         """Tell the client what is wrong, and close the socket."""
         if self.error_key is not None:
-            error = {self.error_key: text}
+            error = {self.error_key: text, "status": code - 4000}
             await request.send(json.dumps(error, cls=DjangoJSONEncoder) if request._socket.encode is None else error)
         await close_quietly(request._socket, code)
 

@@ -16,6 +16,16 @@ from .connection import SERVICE_RESTART, State
 logger = logging.getLogger("pistoke")
 
 
+def run_in(context, function, *args):
+    """Call a function in a context, or in that of the task where it is None."""
+    return function(*args) if context is None else context.run(function, *args)
+
+
+def step_here(step, argument):
+    """Take a step in the context of the task."""
+    return step(argument)
+
+
 class Driver:
     """One run of a view.
 
@@ -23,14 +33,16 @@ class Driver:
     last message. One that swallows its cancellation is cancelled again after another grace, and then logged.
     """
 
-    __slots__ = ("_cancelled", "_grace", "_name", "_socket", "_task", "_thrown", "_timer", "interrupted")
+    __slots__ = ("_cancelled", "_grace", "_socket", "_task", "_thrown", "_timer", "context", "interrupted", "name")
 
-    def __init__(self, socket, name, grace=None):
-        # What the view talks to, and what it is called in the log.
+    def __init__(self, socket, grace=None):
+        # What the view talks to.
         self._socket = socket
-        self._name = name
         # How long a view may go on without its client, in seconds; None leaves it to the settings.
         self._grace = grace
+        # What the view is called in the log, and the context that it runs in; None is that of the task.
+        self.name = None
+        self.context = None
         # The task that the view runs in, while it does.
         self._task = None
         # How many times the view was cancelled from here, and the timer of what comes next.
@@ -46,49 +58,45 @@ class Driver:
         """Whether the view was cancelled from here, because its client had gone."""
         return self._cancelled > 0
 
-    async def run(self, view, context, attended=False):
-        """Run the coroutine ``view`` in ``context`` and return its result.
+    @types.coroutine
+    def run(self, view, attended=False):
+        """Run the coroutine ``view`` and return its result.
 
         ``attended`` is True for what comes before the view proper: it is let alone.
         """
+        socket, send = self._socket, view.send
+        run = step_here if self.context is None else self.context.run
+        step, argument = send, None
         self._task = current_task()
-        self._socket.attended = attended
-        self._socket.on_over = self._client_gone
+        socket.attended = attended
+        socket.on_over = self._client_gone
         try:
-            return await self._steps(view, context)
+            while True:
+                socket.stepping = True
+                awaited = run(step, argument)
+                socket.stepping = False
+                if not socket.attended:
+                    socket.attend_soon()
+                try:
+                    yield awaited
+                    step, argument = send, None
+                except GeneratorExit:
+                    view.close()
+                    raise
+                except BaseException as exc:
+                    self._thrown = self._thrown or isinstance(exc, asyncio.CancelledError)
+                    step, argument = view.throw, exc
+        except StopIteration as end:
+            return end.value
         except asyncio.CancelledError:
             self.interrupted = self._thrown and cancelling(self._task, self._cancelled)
             raise
         finally:
+            socket.stepping = False
+            socket.on_over = None
             uncancel(self._task, self._cancelled)
-            self._task = self._socket.on_over = None
             if self._timer is not None:
                 self._timer.cancel()
-
-    @types.coroutine
-    def _steps(self, view, context):
-        socket, run, send = self._socket, context.run, view.send
-        step, argument = send, None
-        while True:
-            socket.stepping = True
-            try:
-                awaited = run(step, argument)
-            except StopIteration as end:
-                return end.value
-            finally:
-                socket.stepping = False
-            if not socket.attended:
-                socket.attend_soon()
-            try:
-                yield awaited
-            except GeneratorExit:
-                run(view.close)
-                raise
-            except BaseException as exc:
-                self._thrown = self._thrown or isinstance(exc, asyncio.CancelledError)
-                step, argument = view.throw, exc
-            else:
-                step, argument = send, None
 
     def _client_gone(self):
         """End the view, at once or after its grace."""
@@ -116,6 +124,6 @@ class Driver:
         logger.error(
             "%s still runs although its client has left and it was cancelled twice, %s s apart; expected it to end where "
             "asyncio.CancelledError is raised, and to clean up in finally",
-            self._name,
+            self.name,
             self._seconds(),
         )

@@ -6,6 +6,7 @@ an HTTP status, because the socket is not open yet; *inside* of it the socket op
 
 import asyncio
 import contextlib
+import inspect
 import json
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
@@ -15,7 +16,7 @@ from django.http.response import HttpResponseBase
 
 from ._compat import BadRequest
 from .connection import INTERNAL_ERROR, NORMAL, State, close_code_for_status
-from .decoration import PlaceholderResponse, ViewDecorator, call_view, is_view
+from .decoration import PlaceholderResponse, ViewDecorator, begin, call_view, is_view
 from .exceptions import ConnectionClosed, HandshakeError
 from .socket import RawSocket
 
@@ -61,7 +62,19 @@ class WebsocketProtocol(ViewDecorator):
                 return await call_view(view, *args, **kwargs)
             socket.protocol, socket.automatic = self, False
             await self.open(request)
-            await close_after(socket, call_view(view, *args, **kwargs))
+            # Not in a coroutine of its own: see handler.py.
+            try:
+                response = await begin(view, *args, **kwargs)
+                if inspect.isawaitable(response):
+                    response = await response
+            except asyncio.CancelledError:
+                # Why is known where the view is driven.
+                raise
+            except BaseException as exc:
+                await close_quietly(socket, close_code_for_exception(exc))
+                raise
+            await close_quietly(socket, close_code_for_response(response))
+            return None
         finally:
             socket.decode, socket.encode = codec
 
@@ -156,19 +169,6 @@ def json_codec(loads, dumps):
         return json.dumps(value, **dumps)
 
     return decode, encode
-
-
-async def close_after(socket, view):
-    """Run the coroutine of a view; close its socket as its end asks for. Its exception is passed on."""
-    try:
-        response = await view
-    except asyncio.CancelledError:
-        # Why is known where the view is run (see driver.py).
-        raise
-    except BaseException as exc:
-        await close_quietly(socket, close_code_for_exception(exc))
-        raise
-    await close_quietly(socket, close_code_for_response(response))
 
 
 async def close_quietly(socket, code):

@@ -12,9 +12,9 @@ from .exceptions import ConnectionClosed
 #: The ASGI extension that carries an HTTP answer; a server without it answers a close before the accept with a 403.
 EXTENSION = "websocket.http.response"
 
-#: How long to wait for a server to say that a refused connection has ended, in seconds. Uvicorn says so at once, and logs
-#: an error where nobody waits for it; Hypercorn says it when the client hangs up, Granian never.
-SECONDS_TO_END = 0.1
+#: How long to wait for Uvicorn to say that a refused connection has ended, in seconds: it does so at once, and logs an
+#: error where nobody waits for it. (Hypercorn says it when the client hangs up, Granian never.)
+SECONDS_TO_END = 5
 
 
 async def refuse(socket, response, scope):
@@ -52,7 +52,8 @@ async def send_response(socket, response):
     }
     await socket.send_event(start)
     await socket.send_event({"type": "websocket.http.response.body", "body": body, "more_body": False})
-    await socket.wait_for_end(SECONDS_TO_END)
+    if socket.is_served_by("uvicorn"):
+        await socket.wait_for_end(SECONDS_TO_END)
 
 
 async def read_body(response):

@@ -10,7 +10,6 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.functional import cached_property
 
 from .connection import NORMAL, close_event
-from .exceptions import ClientDisconnected
 
 #: The schemes of a socket, and those that all of Django knows them by.
 HTTP_SCHEMES = {"ws": "http", "wss": "https"}
@@ -115,11 +114,8 @@ class WebsocketRequest(ASGIRequest):
         """Iterate over the messages until the client leaves."""
         return self
 
-    async def __anext__(self):
-        try:
-            return await self._socket.receive()
-        except ClientDisconnected:
-            raise StopAsyncIteration from None
+    def __anext__(self):
+        return self._socket.receive(StopAsyncIteration)
 
     def close(self, code=NORMAL, reason=""):
         """Close the socket: ``await request.close(4000, "why")``.
@@ -151,6 +147,7 @@ class WebsocketRequest(ASGIRequest):
     # The names of README.fi.md
 
     tarkista_csrf = check_csrf
+    _tarkista_csrf = check_csrf
     protokolla = subprotocol
 
     @property

@@ -7,9 +7,12 @@ from django.utils.functional import Promise
 
 from ._compat import get_running_loop
 from .conf import conf
-from .connection import ABNORMAL, BAD_DATA, NORMAL, TOO_BIG, State, choose_subprotocol, close_event, payload, size
+from .connection import ABNORMAL, BAD_DATA, NORMAL, TOO_BIG, State, choose_subprotocol, close_event, size
 from .exceptions import ClientDisconnected, ConnectionClosed, HandshakeError, SubprotocolMismatch
 from .inbound import Inbound
+
+#: What a server would say of a client that vanished. Some raise an exception of their own instead, or a RuntimeError.
+LOST = {"type": "websocket.disconnect", "code": ABNORMAL}
 
 #: How many messages are sent before the event loop gets a turn. After the abrupt loss of a client the ``send`` of some
 #: servers returns without ever suspending: a view that sends in a tight loop would hang the process.
@@ -81,7 +84,8 @@ class Socket(Inbound):
         self._accepting = get_running_loop().create_future()
         try:
             await self.send_event({"type": "websocket.accept", "subprotocol": self.subprotocol})
-            self.readable = self.writable = not self.over
+            self.writable = not self.over
+            self.readable = self.writable and not self.one_reader
         except ConnectionClosed:
             # Whoever leaves before the answer has said nothing that is still to be read.
             self.lost()
@@ -108,47 +112,59 @@ class Socket(Inbound):
 
     # Receiving
 
-    async def receive(self):
+    async def receive(self, at_end=None):
         """Return the next message.
 
-        Raises :class:`ClientDisconnected` when there is none any more.
+        Raises :class:`ClientDisconnected` when there is none any more, or ``at_end`` if that is given.
         """
         self.has_read = True
-        if self.attended or self._buffer or self.one_reader or not self.readable:
-            if not self.over:
-                with contextlib.suppress(ConnectionClosed):
-                    await self._accept_automatically()
-            event = await self.next_buffered()
+        if self.attended or self._buffer or not self.readable:
+            event = await self._receive_indirectly()
         else:
+            # As short as it can be: an echo of 32 bytes takes 13 µs of which the server uses twelve. A coroutine of its
+            # own for what is inside of ``try`` would cost three per cent.
             self.attended = True
             try:
-                event = await self._read_event()
+                event = await self._asgi_receive()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                event = LOST
             finally:
                 self.attended = False
                 if self._waiters or not self.stepping:
                     self.attend_soon()
         if event["type"] != "websocket.receive":
-            raise self._disconnected(event)
-        message = payload(event)
+            raise self._ended(event, at_end)
+        message = event.get("text")
+        if message is None:
+            message = event["bytes"]
         if self._limit is not None and len(message) * 4 > self._limit and size(message) > self._limit:
-            raise await self._reject(TOO_BIG, "expected at most {} bytes".format(self._limit))
+            raise await self._rejected(TOO_BIG, "expected at most {} bytes".format(self._limit), at_end)
         if self.decode is None:
             return message
         try:
             return self.decode(message)
         except (ValueError, RecursionError):
-            raise await self._reject(BAD_DATA, "expected JSON") from None
+            raise await self._rejected(BAD_DATA, "expected JSON", at_end) from None
 
-    def _disconnected(self, event):
+    async def _receive_indirectly(self):
+        """Return the next event, where somebody else reads or the socket is not open."""
+        if not self.over:
+            with contextlib.suppress(ConnectionClosed):
+                await self._accept_automatically()
+        return await self.next_buffered()
+
+    def _ended(self, event, at_end=None):
         """Note that there is nothing more to read; return the exception that says so."""
         self.received(event)
         self.readable = False
-        return ClientDisconnected(self.close_code, self.close_reason, self)
+        return at_end or ClientDisconnected(self.close_code, self.close_reason, self)
 
-    async def _reject(self, code, reason):
+    async def _rejected(self, code, reason, at_end):
         """Close the socket because of what the client sent; return the exception that says so."""
         await self.close(code, reason)
-        return ClientDisconnected(code, reason, self)
+        return at_end or ClientDisconnected(code, reason, self)
 
     async def wait_for_end(self, seconds):
         """Wait until the server says that the connection has ended, but no longer than that."""
@@ -250,7 +266,7 @@ class RawSocket:
         """Return the next event; raise :class:`ClientDisconnected` after the last."""
         self._socket.has_read = True
         if not self._socket.readable and self._socket.over:
-            raise self._socket._disconnected({})
+            raise self._socket._ended({"type": "websocket.disconnect"})
         event = await self._socket.next_buffered()
         self._socket.readable = event["type"] != "websocket.disconnect"
         return event
