@@ -61,7 +61,8 @@ def positive(value: str) -> int:
 
 def apps_after_pistoke() -> Iterator[Any]:
     """Yield the configurations of the apps that come after this package in ``INSTALLED_APPS``."""
-    configs = list(apps.get_app_configs())
+    # A module can be imported before Django knows its applications, though this one is of no use then.
+    configs = list(apps.get_app_configs()) if apps.apps_ready else []
     names = [config.name for config in configs]
     return iter(configs[names.index("pistoke") + 1:] if "pistoke" in names else configs)
 
