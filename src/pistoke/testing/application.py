@@ -2,10 +2,14 @@
 
 import asyncio
 import types
+from typing import Any, Callable, Coroutine, Dict, Generator, Optional
 
 from .._compat import get_running_loop
 from .exceptions import SocketTimeout
 from .peer import Peer
+
+Scope = Dict[str, Any]
+Handler = Callable[[Scope, Any, Any], Any]
 
 #: How many turns of the event loop a view gets to begin with what the test sent last, and to notice that the test has left.
 TURNS = 20
@@ -17,24 +21,24 @@ LAST_GRACE = 1
 class Application:
     """A handler at work on one socket."""
 
-    def __init__(self, handler, scope):
+    def __init__(self, handler: Handler, scope: Scope) -> None:
         self._handler = handler
         self._scope = scope
         # The other end of its ``receive`` and ``send``.
         self.peer = Peer()
         # What the view raised, and whether that came through the handler as it should not.
-        self.error = None
+        self.error: Optional[BaseException] = None
         self.escaped = False
         # The coroutine of the handler, the task that it runs in, and whether it was ended by force.
-        self._coroutine = None
-        self._task = None
+        self._coroutine: Any = None
+        self._task: Any = None
         self._killed = False
 
-    def start(self):
+    def start(self) -> None:
         """Begin, as a server does with a connection."""
         self._task = get_running_loop().create_task(self._run())
 
-    async def _run(self):
+    async def _run(self) -> None:
         try:
             self._coroutine = self._handler(self._scope, self.peer.receive, self.peer.send)
             await _steps(self._coroutine)
@@ -47,22 +51,22 @@ class Application:
             self.peer.changed()
 
     @property
-    def started(self):
+    def started(self) -> bool:
         """Whether it has begun."""
         return self._task is not None
 
-    def done(self):
+    def done(self) -> bool:
         """Return whether it has ended."""
-        return self._task.done()
+        return bool(self._task.done())
 
-    async def let_read(self):
+    async def let_read(self) -> None:
         """Let the view begin with what the test sent last."""
         for _ in range(TURNS):
             if self.done() or not self.peer.inbound:
                 break
             await asyncio.sleep(0)
 
-    async def leave(self, code, reason, seconds):
+    async def leave(self, code: int, reason: str, seconds: Optional[float]) -> None:
         """Tell the view that its client has left, and wait for its end.
 
         Raises :class:`SocketTimeout` where that takes more than ``seconds``; no task is left behind either way.
@@ -77,7 +81,7 @@ class Application:
             await self._kill()
             raise
 
-    async def _let_notice(self):
+    async def _let_notice(self) -> None:
         """Cancel a view that nobody tells that its client has left."""
         for _ in range(TURNS):
             # One that has closed the socket itself is on its way out, and perhaps about to report an error.
@@ -86,11 +90,11 @@ class Application:
             await asyncio.sleep(0)
         self._task.cancel()
 
-    async def _ended(self, seconds):
+    async def _ended(self, seconds: Optional[float]) -> bool:
         await asyncio.wait([self._task], timeout=seconds)
         return self.done()
 
-    async def _kill(self):
+    async def _kill(self) -> None:
         """End a view that swallows its cancellation.
 
         Its coroutine is closed where it is suspended: to go on after GeneratorExit takes a bare ``except``. What the task
@@ -110,6 +114,6 @@ class Application:
 
 
 @types.coroutine
-def _steps(coroutine):
+def _steps(coroutine: "Coroutine[Any, Any, None]") -> "Generator[Any, Any, None]":
     """Await ``coroutine`` in a way that lets it be closed from outside while it is suspended."""
-    return (yield from coroutine)
+    yield from coroutine

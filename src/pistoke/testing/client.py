@@ -1,15 +1,21 @@
 """Django's test clients, with sockets."""
 
 import sys
+from http.cookies import SimpleCookie
+from typing import Any, Generic, Iterable, List, Mapping, Optional, Type, TypeVar, Union
 
 from django.core.signals import got_request_exception
+from django.http import HttpRequest
 from django.test import AsyncClient, Client
 
 from ..handler import WebsocketHandler
 from . import exceptions
-from .scope import Handshake
-from .session import DEFAULT, SESSION, WebsocketSession
+from .scope import Handshake, Headers
+from .session import DEFAULT, SESSION, Timeout, WebsocketSession
 from .sync import SyncWebsocketSession
+
+Session = TypeVar("Session")
+Subprotocols = Union[str, Iterable[str], None]
 
 #: How long a test waits for a socket, in seconds: long enough for a slow machine, short enough to see which test hangs.
 DEFAULT_TIMEOUT = 5.0
@@ -27,26 +33,26 @@ class WebsocketClientHandler(WebsocketHandler):
 
     enforce_csrf_checks = False
     use_database_threads = False
-    disconnect_grace = 0
+    disconnect_grace: Any = 0
 
-    def __init__(self, enforce_csrf_checks=False):
+    def __init__(self, enforce_csrf_checks: bool = False) -> None:
         # The middleware is loaded with the first socket, as in Django's own clients: a test may override settings first.
         self.enforce_csrf_checks = enforce_csrf_checks
         self._loaded = False
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._loaded:
             super().__init__()
             self._loaded = True
-        return await super().__call__(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
-    async def _handshake(self, scope, socket):
-        request, response = await super()._handshake(scope, socket)
+    async def _open(self, scope: Any, socket: Any, driver: Any) -> Any:
+        request = await super()._open(scope, socket, driver)
         scope[SESSION].request = request
-        return request, response
+        return request
 
 
-def note_exception(request=None, **kwargs):
+def note_exception(request: Optional[HttpRequest] = None, **kwargs: Any) -> None:
     """Tell the test of an exception that Django is told of: of a view, of middleware, of an error page."""
     session = getattr(request, "scope", {}).get(SESSION)
     if session is not None:
@@ -56,7 +62,7 @@ def note_exception(request=None, **kwargs):
 got_request_exception.connect(note_exception, dispatch_uid="pistoke.testing")
 
 
-class WebsocketClientMixin:
+class WebsocketClientMixin(Generic[Session]):
     """What a client of Django's needs to open sockets; comes before the client class.
 
     ``websocket_timeout`` (seconds, None: for ever) bounds each wait for a socket.
@@ -70,27 +76,33 @@ class WebsocketClientMixin:
     OutputNotRead = TulostettaEiLuettu = exceptions.OutputNotRead
     SocketTimeout = PaateyhteysAikakatkaistiin = exceptions.SocketTimeout
 
-    websocket_timeout = DEFAULT_TIMEOUT
+    websocket_timeout: Optional[float] = DEFAULT_TIMEOUT
 
     #: What :meth:`websocket` returns.
-    websocket_session_class = None
+    websocket_session_class: Type[Session]
 
-    def __init__(self, enforce_csrf_checks=False, raise_request_exception=True, **defaults):
-        super().__init__(enforce_csrf_checks, raise_request_exception, **defaults)
+    # Of Django's client.
+    defaults: Any
+    cookies: SimpleCookie
+
+    def __init__(
+        self, enforce_csrf_checks: bool = False, raise_request_exception: bool = True, **defaults: Any
+    ) -> None:
+        super().__init__(enforce_csrf_checks, raise_request_exception, **defaults)  # type: ignore[call-arg]
         self.websocket_handler = WebsocketClientHandler(enforce_csrf_checks)
 
     def websocket(
         self,
-        path,
+        path: object,
         *,
-        subprotocols=(),
-        protokolla=(),
-        secure=False,
-        headers=None,
-        query_params=None,
-        timeout=DEFAULT,
-        **extra
-    ):
+        subprotocols: Subprotocols = (),
+        protokolla: Subprotocols = (),
+        secure: bool = False,
+        headers: Headers = None,
+        query_params: Optional[Mapping[str, Any]] = None,
+        timeout: Timeout = DEFAULT,
+        **extra: Any
+    ) -> Session:
         """Return a socket to ``path``, to be opened by ``async with`` (``with`` in the synchronous client).
 
         ``subprotocols`` is what the client offers: a list, or one as a string; ``protokolla`` is the same. ``secure`` makes
@@ -107,10 +119,12 @@ class WebsocketClientMixin:
         handshake.add_cookies(self.cookies)
         scope = handshake.as_scope(_as_list(subprotocols) or _as_list(protokolla))
         seconds = timeout_of(self) if timeout is DEFAULT else timeout
-        return self.websocket_session_class(self, scope, seconds)
+        make_session: Any = self.websocket_session_class
+        session: Session = make_session(self, scope, seconds)
+        return session
 
 
-class WebsocketClient(WebsocketClientMixin, AsyncClient):
+class WebsocketClient(WebsocketClientMixin[WebsocketSession], AsyncClient):
     """Django's asynchronous test client, with sockets.
 
     ::
@@ -123,7 +137,7 @@ class WebsocketClient(WebsocketClientMixin, AsyncClient):
     websocket_session_class = WebsocketSession
 
 
-class WebsocketSyncClient(WebsocketClientMixin, Client):
+class WebsocketSyncClient(WebsocketClientMixin[SyncWebsocketSession], Client):
     """Django's test client, with sockets.
 
     ::
@@ -139,7 +153,7 @@ class WebsocketSyncClient(WebsocketClientMixin, Client):
     websocket_session_class = SyncWebsocketSession
 
 
-def timeout_of(owner):
+def timeout_of(owner: object) -> Optional[float]:
     """Return the time-out in seconds that the client or test case ``owner`` has, None without one.
 
     The two names are one setting: the more specific class wins, and the instance over all.
@@ -147,9 +161,10 @@ def timeout_of(owner):
     for namespace in [vars(owner)] + [vars(cls) for cls in type(owner).__mro__]:
         for name in TIMEOUT_NAMES:
             if name in namespace:
-                return namespace[name]
+                seconds: Optional[float] = namespace[name]
+                return seconds
     return DEFAULT_TIMEOUT
 
 
-def _as_list(subprotocols):
+def _as_list(subprotocols: Subprotocols) -> List[str]:
     return [subprotocols] if isinstance(subprotocols, str) else list(subprotocols or ())

@@ -15,6 +15,9 @@ What the view itself raises is raised in the test as it is. The lower half is a 
 """
 
 import asyncio
+from typing import List, Optional, Union
+
+from django.http import HttpResponse
 
 from ..exceptions import HandshakeError
 
@@ -30,22 +33,22 @@ class HandshakeRefused(HandshakeFailed):
     ``path`` is what was asked for.
     """
 
-    def __init__(self, response, path=""):
+    def __init__(self, response: HttpResponse, path: str = "") -> None:
         super().__init__(response, path)
         self.response = response
         self.path = path
 
     @property
-    def status_code(self):
+    def status_code(self) -> int:
         """The HTTP status of the refusal."""
         return self.response.status_code
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "expected a socket at {}, got {} {}{}".format(
             self.path, self.status_code, self.response.reason_phrase, self._excerpt()
         )
 
-    def _excerpt(self):
+    def _excerpt(self) -> str:
         content = self.response.content.decode(self.response.charset or "utf-8", "replace").strip()
         return ": " + content[:200] if content and "<" not in content else ""
 
@@ -60,13 +63,13 @@ class ViewEnded(AssertionError):
     ``code`` and ``reason`` are those of the close; ``code`` is None where the view has ended without one.
     """
 
-    def __init__(self, expected, code=None, reason=""):
+    def __init__(self, expected: str, code: Optional[int] = None, reason: str = "") -> None:
         super().__init__(expected, code, reason)
         self.expected = expected
         self.code = code
         self.reason = reason
 
-    def __str__(self):
+    def __str__(self) -> str:
         end = "the end of the view" if self.code is None else "a close with code {}".format(self.code)
         return "expected {}, got {}{}".format(self.expected, end, " ({})".format(self.reason) if self.reason else "")
 
@@ -74,12 +77,12 @@ class ViewEnded(AssertionError):
 class HandshakeMissed(HandshakeForbidden, ViewEnded):
     """The view has ended without opening the socket or refusing it; a server answers 403 for it."""
 
-    def __init__(self, response, path=""):
+    def __init__(self, response: HttpResponse, path: str = "") -> None:
         super().__init__(response, path)
         self.code = None
         self.reason = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "expected the view to open the socket at {} or to refuse it, got its end".format(self.path)
 
 
@@ -88,11 +91,11 @@ class Unread(AssertionError):
 
     sentence = ""
 
-    def __init__(self, messages):
+    def __init__(self, messages: List[Union[str, bytes]]) -> None:
         super().__init__(messages)
         self.messages = messages
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.sentence.format(len(self.messages), ", ".join(_short(message) for message in self.messages[:5]))
 
 
@@ -111,15 +114,15 @@ class OutputNotRead(Unread):
 class SocketTimeout(AssertionError, asyncio.TimeoutError):
     """Something did not happen within ``seconds``."""
 
-    def __init__(self, expected, seconds):
+    def __init__(self, expected: str, seconds: Optional[float]) -> None:
         super().__init__(expected, seconds)
         self.expected = expected
         self.seconds = seconds
 
-    def __str__(self):
-        return "expected {} within {:g} s, got nothing".format(self.expected, self.seconds)
+    def __str__(self) -> str:
+        return "expected {} within {} s, got nothing".format(self.expected, self.seconds)
 
 
-def _short(message):
+def _short(message: Union[str, bytes]) -> str:
     text = repr(message)
     return text if len(text) <= 80 else text[:77] + "..."

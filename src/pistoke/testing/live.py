@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import warnings
+from typing import Any, Callable, Coroutine, Dict, Optional
 
 from asgiref.sync import SyncToAsync
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
+from django.http import HttpRequest
 from django.test import LiveServerTestCase
 from django.utils.functional import classproperty
 from django.views.static import serve
@@ -36,11 +38,11 @@ class LiveHandler(WebsocketHandler):
 class LiveApplication:
     """HTTP and sockets, all of whose synchronous code runs in one thread: that of ``database``."""
 
-    def __init__(self, database):
+    def __init__(self, database: "DatabaseThread") -> None:
         self._database = database
-        self._applications = {"http": ASGIHandler(), "websocket": LiveHandler()}
+        self._applications: Dict[str, Any] = {"http": ASGIHandler(), "websocket": LiveHandler()}
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self._database.enter()
         await self._applications[scope["type"]](scope, receive, send)
 
@@ -48,16 +50,16 @@ class LiveApplication:
 class MediaHandler(ASGIStaticFilesHandler):
     """Serves uploaded files, as Django's own live server does."""
 
-    def get_base_url(self):
+    def get_base_url(self) -> str:
         """Return the URL below which they are."""
-        return settings.MEDIA_URL
+        return str(settings.MEDIA_URL)
 
-    def serve(self, request):
+    def serve(self, request: HttpRequest) -> Any:
         """Return the response for a file."""
         return serve(request, self.file_path(request.path).replace(os.sep, "/").lstrip("/"), settings.MEDIA_ROOT)
 
 
-def static_application(application):
+def static_application(application: Any) -> Any:
     """Return ``application`` with the files of ``django.contrib.staticfiles``, where that is installed, and media files."""
     # Without a path of their own they would hide everything else.
     if settings.MEDIA_URL.strip("/"):
@@ -73,7 +75,7 @@ class DatabaseThread:
     Where the test's database lives in memory, its connection is the only way to it, and is lent to this thread.
     """
 
-    def __init__(self, connections_override):
+    def __init__(self, connections_override: Dict[str, Any]) -> None:
         self._lent = connections_override or {}
         # asgiref for Python 3.6 has a thread of its own for all synchronous code, and can be given no other.
         self._own = HAS_THREAD_SENSITIVE_CONTEXT
@@ -81,22 +83,22 @@ class DatabaseThread:
         self._context = thread_sensitive_context(self._executor) if self._own else None
         self._executor.submit(self._borrow).result()
 
-    def _borrow(self):
+    def _borrow(self) -> None:
         for alias, connection in self._lent.items():
             connections[alias] = connection
 
-    def enter(self):
+    def enter(self) -> None:
         """Run the synchronous code of this context in the thread."""
         if self._own:
             enter_thread_sensitive_context(self._context)
 
-    def stop(self):
+    def stop(self) -> None:
         """Give the connections back, and end the thread."""
         self._executor.submit(self._return).result()
         if self._own:
             self._executor.shutdown()
 
-    def _return(self):
+    def _return(self) -> None:
         for alias in self._lent:
             del connections[alias]
         connections.close_all()
@@ -105,7 +107,13 @@ class DatabaseThread:
 class UvicornThread(threading.Thread):
     """A thread with a Uvicorn; what Django's live server test case asks of its server thread."""
 
-    def __init__(self, host, static_handler, connections_override=None, port=0):
+    def __init__(
+        self,
+        host: str,
+        static_handler: Callable[[Any], Any],
+        connections_override: Optional[Dict[str, Any]] = None,
+        port: int = 0,
+    ) -> None:
         super().__init__(name="pistoke-live-server", daemon=True)
         self.host = host
         self.port = port
@@ -113,11 +121,10 @@ class UvicornThread(threading.Thread):
         self.connections_override = connections_override or {}
         # Set when the server answers, or has failed with ``error``.
         self.is_ready = threading.Event()
-        self.error = None
-        self._server = None
-        self._database = None
+        self.error: Optional[BaseException] = None
+        self._server: Any = None
 
-    def run(self):
+    def run(self) -> None:
         """Serve until :meth:`terminate` is called."""
         try:
             self._serve()
@@ -126,19 +133,19 @@ class UvicornThread(threading.Thread):
         finally:
             self.is_ready.set()
 
-    def _serve(self):
+    def _serve(self) -> None:
         uvicorn = import_uvicorn()
         listener = self._listen()
-        self._database = DatabaseThread(self.connections_override)
+        database = DatabaseThread(self.connections_override)
         try:
-            application = self.static_handler(LiveApplication(self._database))
+            application = self.static_handler(LiveApplication(database))
             self._server = make_server(uvicorn, application, self.is_ready)
             run_in_new_loop(self._server.serve(sockets=[listener]))
         finally:
             listener.close()
-            self._database.stop()
+            database.stop()
 
-    def _listen(self):
+    def _listen(self) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         try:
@@ -149,7 +156,7 @@ class UvicornThread(threading.Thread):
         self.port = listener.getsockname()[1]
         return listener
 
-    def terminate(self):
+    def terminate(self) -> None:
         """End the server, its open sockets included."""
         if self._server is not None:
             self._server.should_exit = True
@@ -159,7 +166,7 @@ class UvicornThread(threading.Thread):
         self.join()
 
 
-def run_in_new_loop(coroutine):
+def run_in_new_loop(coroutine: "Coroutine[Any, Any, None]") -> None:
     """Run ``coroutine`` in an event loop of its own, and end the tasks that it leaves."""
     loop = asyncio.new_event_loop()
     try:
@@ -171,7 +178,7 @@ def run_in_new_loop(coroutine):
         loop.close()
 
 
-def import_uvicorn():
+def import_uvicorn() -> Any:
     """Return the module; raise ImproperlyConfigured where it is missing."""
     try:
         import uvicorn
@@ -182,14 +189,14 @@ def import_uvicorn():
     return uvicorn
 
 
-def make_server(uvicorn, application, is_ready):
+def make_server(uvicorn: Any, application: Any, is_ready: threading.Event) -> Any:
     """Return a Uvicorn server for ``application`` that sets the event ``is_ready`` when it answers."""
 
-    class Server(uvicorn.Server):
-        def install_signal_handlers(self):
+    class Server(uvicorn.Server):  # type: ignore[misc]
+        def install_signal_handlers(self) -> None:
             """Leave signals to the test runner; newer versions do where they do not run in the main thread."""
 
-        async def startup(self, *args, **kwargs):
+        async def startup(self, *args: Any, **kwargs: Any) -> None:
             await super().startup(*args, **kwargs)
             is_ready.set()
 
@@ -222,6 +229,6 @@ class WebsocketLiveServerTestCase(WebsocketTestMixin, LiveServerTestCase):
     static_handler = staticmethod(static_application)
 
     @classproperty
-    def live_server_ws_url(cls):
+    def live_server_ws_url(cls) -> str:
         """Return the URL of sockets, without a path."""
         return "ws://{}:{}".format(cls.host, cls.server_thread.port)

@@ -1,5 +1,7 @@
 """The two HTTP ends of a WebSocket in a test: the request that opens it and the response that refuses it."""
 
+from http.cookies import SimpleCookie
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 from urllib.parse import unquote, urlencode, urlsplit
 
 from django.http import HttpResponse
@@ -9,6 +11,9 @@ from django.utils.encoding import iri_to_uri
 SCOPE_KEYS = {"asgi", "client", "extensions", "http_version", "root_path", "scheme", "server", "state"}
 
 
+Headers = Union[Mapping[str, object], Iterable[Tuple[Any, object]], None]
+
+
 class Handshake:
     """A client's wish to open a socket, on its way to an ASGI scope.
 
@@ -16,7 +21,7 @@ class Handshake:
     ``**{"X-Name": …}`` and ``headers={"X-Name": …}``; other names of ``request.META`` set what they are made from.
     """
 
-    def __init__(self, path, secure=False):
+    def __init__(self, path: object, secure: bool = False) -> None:
         parts = urlsplit(str(path))
         self.secure = secure or parts.scheme in ("wss", "https")
         # Percent-encoded, as it goes over the wire.
@@ -25,11 +30,11 @@ class Handshake:
         # Each header once: name in lower case → value.
         self.headers = {"host": parts.netloc} if parts.netloc else {}
         # Overrides of the scope, under its own keys.
-        self.scope = {}
-        self.server = [parts.hostname or "testserver", parts.port]
-        self.remote = ["127.0.0.1", 50000]
+        self.scope: Dict[str, Any] = {}
+        self.server: List[Any] = [parts.hostname or "testserver", parts.port]
+        self.remote: List[Any] = ["127.0.0.1", 50000]
 
-    def update(self, extra):
+    def update(self, extra: Mapping[str, Any]) -> None:
         """Take over the ``extra`` keyword arguments of a client."""
         for name, value in extra.items():
             if name == "headers":
@@ -41,19 +46,19 @@ class Handshake:
             else:
                 self._set_meta(name, value)
 
-    def _set_headers(self, headers):
-        pairs = headers.items() if hasattr(headers, "items") else headers or ()
+    def _set_headers(self, headers: Headers) -> None:
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         for name, value in pairs:
             self._set_header(_text(name), value)
 
-    def _set_header(self, name, value):
+    def _set_header(self, name: str, value: object) -> None:
         self.headers[name.lower().replace("_", "-")] = _text(value)
 
-    def _set_query(self, parameters):
+    def _set_query(self, parameters: Optional[Mapping[str, Any]]) -> None:
         if parameters:
             self.query_string = urlencode(parameters, doseq=True)
 
-    def _set_meta(self, name, value):
+    def _set_meta(self, name: str, value: Any) -> None:
         if name == "QUERY_STRING":
             self.query_string = iri_to_uri(_text(value))
         elif name == "REMOTE_ADDR":
@@ -71,14 +76,14 @@ class Handshake:
         elif not name.startswith("wsgi."):
             self._set_header(name[len("HTTP_"):] if name.startswith("HTTP_") else name, value)
 
-    def add_cookies(self, cookies):
+    def add_cookies(self, cookies: "SimpleCookie") -> None:
         """Send ``cookies``, a :class:`http.cookies.SimpleCookie`, beside those of a ``Cookie`` header."""
         pairs = sorted("{}={}".format(morsel.key, morsel.coded_value) for morsel in cookies.values())
         given = self.headers.get("cookie")
         if pairs:
             self.headers["cookie"] = "; ".join(([given] if given else []) + pairs)
 
-    def as_scope(self, subprotocols=()):
+    def as_scope(self, subprotocols: Sequence[str] = ()) -> Dict[str, Any]:
         """Return the scope that a server would make of it."""
         host, port = self.server
         default_port = 443 if self.secure else 80
@@ -113,16 +118,15 @@ class Handshake:
         return scope
 
 
-def _text(value):
+def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def as_response(status, headers, content):
+def as_response(status: int, headers: Iterable[Tuple[bytes, bytes]], content: bytes) -> HttpResponse:
     """Return the :class:`~django.http.HttpResponse` that ``status``, ``headers`` (pairs of bytes) and ``content`` make."""
     response = HttpResponse(content, status=status, content_type="text/html")
     del response["Content-Type"]
-    for name, value in headers:
-        name, value = _text(name), _text(value)
+    for name, value in ((_text(name), _text(value)) for name, value in headers):
         if name.lower() == "set-cookie":
             response.cookies.load(value)
         elif response.has_header(name):
@@ -130,5 +134,6 @@ def as_response(status, headers, content):
         else:
             response[name] = value
     if response.has_header("Location"):
-        response.url = response["Location"]
+        # As a redirect of Django's has it.
+        response.url = response["Location"]  # type: ignore[attr-defined]
     return response

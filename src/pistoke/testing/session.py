@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from http.cookies import SimpleCookie
+from typing import Any, Callable, Dict, Generator, List, Optional, Tuple, Type, Union
 
 from django.core.serializers.json import DjangoJSONEncoder
 
 from .._compat import get_running_loop
 from ..connection import INTERNAL_ERROR, NORMAL
+from ..request import WebsocketRequest
 from ..socket import RawSocket
 from .application import Application
 from .exceptions import (
@@ -18,13 +21,17 @@ from .exceptions import (
     SocketTimeout,
     ViewEnded,
 )
+from .peer import Event, Message
 from .threads import borrow_test_thread
 
 #: Where the scope of a test's socket holds its session, for the handler of the client.
 SESSION = "pistoke.testing.session"
 
 #: Stands for the time-out of the client.
-DEFAULT = object()
+DEFAULT: Any = object()
+
+#: Seconds, or None: for ever.
+Timeout = Union[float, None]
 
 
 class WebsocketSession:
@@ -38,62 +45,62 @@ class WebsocketSession:
     client was made with ``raise_request_exception=False``.
     """
 
-    def __init__(self, client, scope, timeout):
+    def __init__(self, client: Any, scope: Dict[str, Any], timeout: Optional[float]) -> None:
         self.client = client
         self.scope = dict(scope, **{SESSION: self})
         self.timeout = timeout
-        self.request = None
+        self.request: Optional[WebsocketRequest] = None
         self._application = Application(client.websocket_handler, self.scope)
         self._peer = self._application.peer
         # Whether the test has been told of the exception of the view.
         self._told = False
         # What gives the test's thread back.
-        self._return_thread = None
+        self._return_thread: Any = None
 
     # What is known of the connection
 
     @property
-    def path(self):
+    def path(self) -> str:
         """The path that was asked for."""
-        return self.scope["path"]
+        return str(self.scope["path"])
 
     @property
-    def subprotocol(self):
+    def subprotocol(self) -> Optional[str]:
         """The subprotocol that the view chose, None where there is none."""
         return (self._peer.accepted or {}).get("subprotocol")
 
     @property
-    def accept_headers(self):
+    def accept_headers(self) -> List[Tuple[bytes, bytes]]:
         """The headers of the acceptance, pairs of bytes."""
         return list((self._peer.accepted or {}).get("headers") or ())
 
     @property
-    def close_code(self):
+    def close_code(self) -> Optional[int]:
         """The code that the socket was closed with, None while it is open."""
         return self._peer.connection.close_code
 
     @property
-    def close_reason(self):
+    def close_reason(self) -> str:
         """The reason that the socket was closed with."""
         return self._peer.connection.close_reason
 
     @property
-    def closed(self):
+    def closed(self) -> bool:
         """Whether either side has closed the socket."""
-        return self._peer.connection.over
+        return bool(self._peer.connection.over)
 
     @property
-    def view_error(self):
+    def view_error(self) -> Optional[BaseException]:
         """What the view has raised, None as long as nothing."""
         return self._application.error
 
-    def note_error(self, exc):
+    def note_error(self, exc: Optional[BaseException]) -> None:
         """Keep what the view has raised; may be called in another thread, and before the socket is closed for it."""
         self._application.error = self._application.error or exc
 
     # Opening
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> "WebsocketSession":
         if self._application.started:
             raise RuntimeError("expected a new socket for each `async with`; call client.websocket() again")
         self._return_thread = borrow_test_thread(get_running_loop())
@@ -105,7 +112,7 @@ class WebsocketSession:
             raise
         return self
 
-    async def _abandon(self):
+    async def _abandon(self) -> None:
         """End everything after a handshake that failed: nobody is there to complain to."""
         try:
             if self._application.started:
@@ -115,7 +122,7 @@ class WebsocketSession:
         finally:
             self._return_thread()
 
-    async def _handshake(self):
+    async def _handshake(self) -> None:
         peer = self._peer
         await self._wait(lambda: not peer.undecided or self._application.done(), "an answer to the handshake")
         if peer.refused or peer.undecided:
@@ -126,18 +133,18 @@ class WebsocketSession:
             raise self._refusal()(self._dress(peer.response), self.path)
         self._keep_cookies(peer.accept_cookies)
 
-    def _refusal(self):
+    def _refusal(self) -> Type[HandshakeRefused]:
         # Only a view that exchanges ASGI events itself can end in this way; the handler then closes for it.
         is_raw = isinstance(getattr(self.request, "_socket", None), RawSocket)
         if self._peer.undecided or (is_raw and self.close_code == NORMAL):
             return HandshakeMissed
         return HandshakeForbidden if self._peer.status == 403 else HandshakeRefused
 
-    def _keep_cookies(self, cookies):
+    def _keep_cookies(self, cookies: "SimpleCookie") -> None:
         if cookies:
             self.client.cookies.update(cookies)
 
-    def _dress(self, response):
+    def _dress(self, response: Any) -> Any:
         """Add what Django's clients add to a response."""
         response.client = self.client
         response.asgi_request = self.request
@@ -145,7 +152,7 @@ class WebsocketSession:
 
     # Sending and receiving
 
-    async def send(self, message, json=False):
+    async def send(self, message: Any, json: bool = False) -> None:
         """Send ``message``: ``str`` as text, ``bytes`` as binary, with ``json=True`` any object as JSON text.
 
         Raises TypeError for another type, :class:`ViewEnded` where the view has closed the socket.
@@ -160,11 +167,11 @@ class WebsocketSession:
         # The view goes on as far as it can in a turn.
         await asyncio.sleep(0)
 
-    async def send_json(self, message):
+    async def send_json(self, message: Any) -> None:
         """Send an object as JSON text."""
         await self.send(message, json=True)
 
-    async def receive(self, timeout=DEFAULT):
+    async def receive(self, timeout: Timeout = DEFAULT) -> Any:
         """Return the next message of the view, ``str`` or ``bytes``; wait ``timeout`` seconds at most.
 
         Raises :class:`SocketTimeout` where none comes, :class:`ViewEnded` where none can come, and what the view raises.
@@ -177,54 +184,54 @@ class WebsocketSession:
         await self._notice_error()
         raise self._view_ended("a message")
 
-    async def receive_json(self, timeout=DEFAULT):
+    async def receive_json(self, timeout: Timeout = DEFAULT) -> Any:
         """Return the next message as the object that its JSON means; raise ValueError where it is none."""
         return json.loads(_as_text(await self.receive(timeout)))
 
-    def __aiter__(self):
+    def __aiter__(self) -> "WebsocketSession":
         self._require_entered()
         return self
 
-    async def __anext__(self):
+    async def __anext__(self) -> Any:
         try:
             return await self.receive()
         except ViewEnded:
             raise StopAsyncIteration from None
 
-    async def wait_closed(self, timeout=DEFAULT):
+    async def wait_closed(self, timeout: Timeout = DEFAULT) -> Optional[int]:
         """Wait until the view has closed the socket; return the close code."""
         self._require_entered()
         await self._wait(lambda: self._over, "a close", timeout)
         await self._notice_error()
         return self.close_code
 
-    async def close(self, code=NORMAL, reason=""):
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close the socket as a client does, and wait for the end of the view."""
         self._require_entered()
         await self._application.leave(code, reason, self.timeout)
         self._raise_view_error()
 
     @property
-    def _over(self):
+    def _over(self) -> bool:
         return self.closed or self._application.done()
 
-    async def _wait(self, condition, expected, timeout=DEFAULT):
+    async def _wait(self, condition: Callable[[], Any], expected: str, timeout: Timeout = DEFAULT) -> None:
         seconds = self.timeout if timeout is DEFAULT else timeout
         if not await self._peer.until(condition, seconds):
             # What the view raised meanwhile says more.
             self._raise_view_error()
             raise SocketTimeout(expected, seconds)
 
-    def _view_ended(self, expected):
+    def _view_ended(self, expected: str) -> ViewEnded:
         return ViewEnded(expected, self.close_code, self.close_reason)
 
-    async def _notice_error(self):
+    async def _notice_error(self) -> None:
         """Raise what the view has raised; a close with 1011 says that it has."""
         if self.close_code == INTERNAL_ERROR and not self._application.done():
             await self._wait(self._application.done, "the view to end after its error")
         self._raise_view_error()
 
-    def _raise_view_error(self):
+    def _raise_view_error(self) -> None:
         if self.view_error is None or self._told:
             return
         if self.client.raise_request_exception or self._application.escaped:
@@ -233,7 +240,7 @@ class WebsocketSession:
 
     # Leaving
 
-    async def __aexit__(self, exc_type, exc, traceback):
+    async def __aexit__(self, exc_type: object, exc: Optional[BaseException], traceback: object) -> None:
         try:
             await self._application.let_read()
             await self._application.leave(NORMAL, "", self.timeout)
@@ -248,7 +255,7 @@ class WebsocketSession:
             # The test failed on its own; that the view had failed before is shown above it.
             exc.__context__ = self.view_error
 
-    def _complain(self):
+    def _complain(self) -> None:
         self._raise_view_error()
         if self.view_error is None:
             unread = self._input_not_read()
@@ -257,7 +264,7 @@ class WebsocketSession:
         if self._peer.outbound:
             raise OutputNotRead(list(self._peer.outbound))
 
-    def _input_not_read(self):
+    def _input_not_read(self) -> List[Message]:
         """Return what waits for the view: with the server, and where the reader keeps it for a view that is busy."""
         socket = getattr(self.request, "_socket", None)
         socket = getattr(socket, "_socket", socket)
@@ -265,28 +272,28 @@ class WebsocketSession:
 
     # Use without a context manager
 
-    def _require_entered(self):
+    def _require_entered(self) -> None:
         if not self._application.started:
             raise RuntimeError(
                 "the socket to {} is not open: use `async with client.websocket({!r}) as ws:`".format(self.path, self.path)
             )
 
-    def __await__(self):
+    def __await__(self) -> "Generator[None, None, None]":
         self._require_entered()
         raise TypeError("a socket cannot be awaited: expected `await ws.receive()` or `await ws.send(…)`")
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         raise TypeError("expected `async with` for the socket of an asynchronous client, got `with`")
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         """Exist for the sake of ``__enter__`` and its message."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "new" if not self._application.started else "closed {}".format(self.close_code) if self.closed else "open"
         return "<{} {} {}>".format(type(self).__name__, self.path, state)
 
 
-def _receive_event(message):
+def _receive_event(message: object) -> Event:
     if isinstance(message, str):
         return {"type": "websocket.receive", "text": str(message)}
     if isinstance(message, (bytes, bytearray, memoryview)):
@@ -296,10 +303,10 @@ def _receive_event(message):
     )
 
 
-def _dumps(message):
+def _dumps(message: object) -> str:
     return json.dumps(message, cls=DjangoJSONEncoder)
 
 
-def _as_text(message):
+def _as_text(message: Message) -> str:
     # json.loads takes bytes, too, but guesses their encoding; a socket's text is UTF-8.
     return message if isinstance(message, str) else message.decode("utf-8")

@@ -1,9 +1,10 @@
 """A socket in the hands of a synchronous test."""
 
 import asyncio
+from typing import Any, Dict, Optional
 
 from .exceptions import ViewEnded
-from .session import DEFAULT, WebsocketSession
+from .session import DEFAULT, Timeout, WebsocketSession
 from .threads import Portal
 
 
@@ -13,16 +14,16 @@ class SyncWebsocketSession:
     Its view moves on while the test waits for the socket in one of these methods.
     """
 
-    def __init__(self, client, scope, timeout):
+    def __init__(self, client: Any, scope: Dict[str, Any], timeout: Optional[float]) -> None:
         # The session proper, the loop that it lives in, and whether that was entered.
         self._session = WebsocketSession(client, scope, timeout)
-        self._portal = None
+        self._portal: Optional[Portal] = None
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         # What is known of the connection (``close_code``, ``subprotocol``, ``request`` …) is known there.
         return getattr(self.__dict__["_session"], name)
 
-    def __enter__(self):
+    def __enter__(self) -> "SyncWebsocketSession":
         if asyncio._get_running_loop() is not None:
             raise RuntimeError(
                 "expected a synchronous test, got a running event loop: use `async with` and the asynchronous client"
@@ -36,58 +37,63 @@ class SyncWebsocketSession:
         self._portal = portal
         return self
 
-    def __exit__(self, *exc_info):
-        portal, self._portal = self._portal, None
+    def __exit__(self, *exc_info: Any) -> None:
+        portal = self._entered_portal()
+        self._portal = None
         try:
             portal.call(self._session.__aexit__, *exc_info)
         finally:
             portal.leave()
 
-    def _call(self, name, *args, **kwargs):
+    def _entered_portal(self) -> Portal:
         if self._portal is None:
             raise RuntimeError(
                 "the socket to {} is not open: use `with client.websocket({!r}) as ws:`".format(self.path, self.path)
             )
-        return self._portal.call(getattr(self._session, name), *args, **kwargs)
+        return self._portal
 
-    def send(self, message, json=False):
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        return self._entered_portal().call(getattr(self._session, name), *args, **kwargs)
+
+    def send(self, message: Any, json: bool = False) -> None:
         """Send ``message``: ``str`` as text, ``bytes`` as binary, with ``json=True`` any object as JSON text."""
         self._call("send", message, json=json)
 
-    def send_json(self, message):
+    def send_json(self, message: Any) -> None:
         """Send an object as JSON text."""
         self._call("send_json", message)
 
-    def receive(self, timeout=DEFAULT):
+    def receive(self, timeout: Timeout = DEFAULT) -> Any:
         """Return the next message of the view; wait ``timeout`` seconds at most."""
         return self._call("receive", timeout)
 
-    def receive_json(self, timeout=DEFAULT):
+    def receive_json(self, timeout: Timeout = DEFAULT) -> Any:
         """Return the next message as the object that its JSON means."""
         return self._call("receive_json", timeout)
 
-    def __iter__(self):
+    def __iter__(self) -> "SyncWebsocketSession":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         try:
             return self.receive()
         except ViewEnded:
             raise StopIteration from None
 
-    def wait_closed(self, timeout=DEFAULT):
+    def wait_closed(self, timeout: Timeout = DEFAULT) -> Optional[int]:
         """Wait until the view has closed the socket; return the close code."""
-        return self._call("wait_closed", timeout)
+        code: Optional[int] = self._call("wait_closed", timeout)
+        return code
 
-    def close(self, code=1000, reason=""):
+    def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the socket as a client does, and wait for the end of the view."""
         self._call("close", code, reason)
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> None:
         raise TypeError("expected `with` for the socket of a synchronous client, got `async with`; use async_client")
 
-    async def __aexit__(self, *exc_info):
+    async def __aexit__(self, *exc_info: object) -> None:
         """Exist for the sake of ``__aenter__`` and its message."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "<{} of {!r}>".format(type(self).__name__, self._session)

@@ -15,6 +15,8 @@ import concurrent.futures
 import functools
 import queue
 import threading
+from concurrent.futures import Future
+from typing import Any, Callable, Counter, Dict, Optional, Tuple
 
 from asgiref.sync import AsyncToSync
 
@@ -29,14 +31,16 @@ from .._compat import (
 )
 
 #: The test's thread for each of the tasks that ``async_to_sync`` has started; newer asgiref asks the context instead.
-launch_map = getattr(AsyncToSync, "launch_map", None)
+launch_map: Any = getattr(AsyncToSync, "launch_map", None)
 
 #: How often the test's thread was borrowed for an event loop, and the task factory that was there before.
-_borrowed = collections.Counter()
-_former_factories = {}
+_borrowed: "Counter[asyncio.AbstractEventLoop]" = collections.Counter()
+_former_factories: "Dict[asyncio.AbstractEventLoop, Any]" = {}
 
 
-def borrow_test_thread(loop, thread=None):
+def borrow_test_thread(
+    loop: asyncio.AbstractEventLoop, thread: Optional[threading.Thread] = None
+) -> Callable[[], None]:
     """Let the tasks of ``loop`` run their synchronous code on ``thread``, or the one that ``async_to_sync`` idles in.
 
     Returns a function that ends it.
@@ -53,57 +57,59 @@ def borrow_test_thread(loop, thread=None):
     return functools.partial(_return_thread, loop)
 
 
-def _nothing():
+def _nothing() -> None:
     """Give nothing back."""
 
 
-def _launching_thread(loop):
+def _launching_thread(loop: asyncio.AbstractEventLoop) -> Optional[threading.Thread]:
     """Return the thread that waits for ``loop``, None where none does."""
     task = current_task()
-    if task in launch_map:
-        return launch_map[task]
-    # One of the test's own tasks: it is the same loop, and so the same thread.
-    return next((thread for task, thread in list(launch_map.items()) if task is not None and task._loop is loop), None)
+    # One of the test's own tasks is of the same loop, and so of the same thread, as those that are known.
+    threads = (thread for other, thread in list(launch_map.items()) if other is not None and other._loop is loop)
+    found: Optional[threading.Thread] = launch_map.get(task) or next(threads, None)
+    return found
 
 
-def _return_thread(loop):
+def _return_thread(loop: asyncio.AbstractEventLoop) -> None:
     _borrowed[loop] -= 1
     if not _borrowed[loop]:
         del _borrowed[loop]
         loop.set_task_factory(_former_factories.pop(loop))
 
 
-def _create_task(thread, former, loop, coroutine, **kwargs):
+def _create_task(
+    thread: threading.Thread, former: Any, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
+) -> Any:
     task = former(loop, coroutine, **kwargs) if former else asyncio.Task(coroutine, loop=loop, **kwargs)
     launch_map[task] = thread
     task.add_done_callback(_forget_task)
     return task
 
 
-def _forget_task(task):
+def _forget_task(task: Any) -> None:
     launch_map.pop(task, None)
 
 
 class IdleThread(concurrent.futures.Executor):
     """An executor whose work is done by the thread that made it, while that waits for something."""
 
-    def __init__(self):
-        self._work = queue.Queue()
+    def __init__(self) -> None:
+        self._work: "queue.Queue[Optional[Tuple[Any, Callable[[], Any]]]]" = queue.Queue()
 
-    def submit(self, fn, *args, **kwargs):
+    def submit(self, fn: Any, *args: Any, **kwargs: Any) -> "Future[Any]":  # type: ignore[override]
         """Let the thread call ``fn`` when it waits the next time; return a future of the result."""
-        future = concurrent.futures.Future()
+        future: "Future[Any]" = concurrent.futures.Future()
         self._work.put((future, functools.partial(fn, *args, **kwargs)))
         return future
 
-    def wait_for(self, future):
+    def wait_for(self, future: "Future[Any]") -> Any:
         """Work until ``future`` is done; return its result."""
         future.add_done_callback(lambda future: self._work.put(None))
         while not future.done():
             self._do(self._work.get())
         return future.result()
 
-    def _do(self, work):
+    def _do(self, work: Optional[Tuple[Any, Callable[[], Any]]]) -> None:
         # None only says that something has changed.
         if work is None or not work[0].set_running_or_notify_cancel():
             return
@@ -123,7 +129,7 @@ class Portal:
     _here = threading.local()
 
     @classmethod
-    def enter(cls):
+    def enter(cls) -> "Portal":
         """Return the portal of this thread, to be left by :meth:`leave`."""
         portal = getattr(cls._here, "portal", None)
         if portal is None:
@@ -131,25 +137,25 @@ class Portal:
         portal._users += 1
         return portal
 
-    def leave(self):
+    def leave(self) -> None:
         """End the event loop with the last socket."""
         self._users -= 1
         if not self._users:
             del self._here.portal
             self._stop()
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._users = 0
         self._idle_thread = IdleThread()
         self._loop = asyncio.new_event_loop()
-        self._context = None
+        self._context: Any = None
         if HAS_THREAD_SENSITIVE_CONTEXT:
             self._context = thread_sensitive_context(self._idle_thread)
         self._thread = threading.Thread(target=self._run, name="pistoke-test-loop", daemon=True)
         self._undo = self._lend_thread()
         self._thread.start()
 
-    def _lend_thread(self):
+    def _lend_thread(self) -> Callable[[], None]:
         """Make the test's thread known to an asgiref without contexts; return the function that undoes it."""
         if HAS_THREAD_SENSITIVE_CONTEXT or launch_map is None:
             return _nothing
@@ -157,7 +163,7 @@ class Portal:
         former = getattr(AsyncToSync.executors, "current", None)
         AsyncToSync.executors.current = self._idle_thread
 
-        def undo():
+        def undo() -> None:
             give_back()
             del AsyncToSync.executors.current
             if former is not None:
@@ -165,11 +171,11 @@ class Portal:
 
         return undo
 
-    def _run(self):
+    def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def call(self, function, *args, **kwargs):
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a coroutine function in the loop and return its result; meanwhile do the work of this thread."""
         coroutine = self._call(copy_context(), functools.partial(function, *args, **kwargs))
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -180,12 +186,12 @@ class Portal:
             future.cancel()
             raise
 
-    async def _call(self, context, function):
+    async def _call(self, context: Any, function: Callable[[], Any]) -> Any:
         if not HAS_THREAD_SENSITIVE_CONTEXT:
             return await function()
         return await rehome_context(context).run(self._begin, function)
 
-    def _begin(self, function):
+    def _begin(self, function: Callable[[], Any]) -> Any:
         """Start a task whose synchronous code runs in the test's thread."""
         if getattr(AsyncToSync.executors, "current", None) is not None:
             # An ``async_to_sync`` further up is waiting for this thread, too: it would be asked first, and in vain.
@@ -193,7 +199,7 @@ class Portal:
         enter_thread_sensitive_context(self._context)
         return self._loop.create_task(function())
 
-    def _stop(self):
+    def _stop(self) -> None:
         try:
             # Not through call(), whose own task would be among those that are ended.
             self._idle_thread.wait_for(asyncio.run_coroutine_threadsafe(end_tasks(), self._loop))
@@ -204,9 +210,10 @@ class Portal:
             self._loop.close()
 
 
-async def end_tasks():
+async def end_tasks() -> None:
     """Cancel the tasks that views have left, as asyncio.run() does at its end."""
-    loop, all_tasks = get_running_loop(), getattr(asyncio, "all_tasks", None) or asyncio.Task.all_tasks
+    loop = get_running_loop()
+    all_tasks = getattr(asyncio, "all_tasks", None) or getattr(asyncio.Task, "all_tasks")  # noqa: B009
     own = current_task()
     tasks = [task for task in all_tasks(loop) if task is not own and not task.done()]
     for task in tasks:
