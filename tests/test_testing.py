@@ -198,6 +198,13 @@ class ClientTest(WebsocketSimpleTestCase):
         self.assertEqual((response["Vary"], response.url, response.cookies["a"].value), ("cookie, origin", "/login/", "1"))
         self.assertFalse(response.has_header("Content-Type"))
 
+    async def test_a_response_of_a_raw_view(self):
+        with self.assertRaises(HandshakeRefused) as caught:
+            async with self.websocket("/raw/denial/"):
+                pass
+        response = caught.exception.response
+        self.assertEqual((response.status_code, response["X-Why"], response.content), (401, "because", b"long"))
+
     async def test_a_foreign_origin_is_refused(self):
         with self.assertRaises(HandshakeForbidden):
             async with self.websocket("/echo/", HTTP_ORIGIN="https://evil.example"):

@@ -106,6 +106,14 @@ async def raw_close(request):
     await request.send({"type": "websocket.close", "code": 4000})
 
 
+@RawWebsocketProtocol
+async def raw_denial(request):
+    await request.receive()
+    await request.send({"type": "websocket.http.response.start", "status": 401, "headers": [(b"x-why", b"because")]})
+    await request.send({"type": "websocket.http.response.body", "body": b"lo", "more_body": True})
+    await request.send({"type": "websocket.http.response.body", "body": b"ng"})
+
+
 def soup_nazi(view):
     """Answer with HTTP around a protocol."""
 
@@ -213,6 +221,7 @@ urlpatterns = [
     path("meeting/", meeting),
     path("parting/", parting),
     path("raw/close/", raw_close),
+    path("raw/denial/", raw_denial),
     path("raw/echo/", raw_echo),
     path("raw/failing/", raw_failing),
     path("raw/hanging/", raw_hanging),

@@ -27,9 +27,11 @@ class Peer:
         # Events for the application, messages for the test.
         self.inbound: "Deque[Event]" = collections.deque([{"type": "websocket.connect"}])
         self.outbound: "Deque[Message]" = collections.deque()
-        # The application's event of acceptance, and what it refuses with: status, headers, content.
+        # The application's event of acceptance, and what it refuses with: status (``bare``: of a close without a
+        # response), headers, content.
         self.accepted: Optional[Event] = None
         self.status: Optional[int] = None
+        self.bare = False
         self.denial_headers: Any = ()
         self.denial = b""
         # Whether the application knows of the end.
@@ -69,7 +71,7 @@ class Peer:
     def _websocket_close(self, event: Event) -> None:
         if self.accepted is None:
             # ASGI: «If this is sent before the socket is accepted, the server must close the connection with a HTTP 403».
-            self.status = 403
+            self.status, self.bare = 403, True
         self._say_goodbye()
 
     def _websocket_http_response_start(self, event: Event) -> None:
@@ -154,3 +156,14 @@ class Peer:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
         return True
+
+
+def receive_event(message: object) -> Event:
+    """Return the event that brings a message to the application; raise TypeError for neither text nor binary."""
+    if isinstance(message, str):
+        return {"type": "websocket.receive", "text": str(message)}
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return {"type": "websocket.receive", "bytes": bytes(message)}
+    raise TypeError(
+        "expected a message of type str or bytes, got {}; use send_json() for objects".format(type(message).__name__)
+    )

@@ -21,7 +21,7 @@ from .exceptions import (
     SocketTimeout,
     ViewEnded,
 )
-from .peer import Event, Message
+from .peer import Message, receive_event
 from .threads import borrow_test_thread
 
 #: Where the scope of a test's socket holds its session, for the handler of the client.
@@ -136,7 +136,7 @@ class WebsocketSession:
     def _refusal(self) -> Type[HandshakeRefused]:
         # Only a view that exchanges ASGI events itself can end in this way; the handler then closes for it.
         is_raw = isinstance(getattr(self.request, "_socket", None), RawSocket)
-        if self._peer.undecided or (is_raw and self.close_code == NORMAL):
+        if self._peer.undecided or (is_raw and self._peer.bare and self.close_code == NORMAL):
             return HandshakeMissed
         return HandshakeForbidden if self._peer.status == 403 else HandshakeRefused
 
@@ -158,7 +158,7 @@ class WebsocketSession:
         Raises TypeError for another type, :class:`ViewEnded` where the view has closed the socket.
         """
         self._require_entered()
-        event = _receive_event(_dumps(message) if json else message)
+        event = receive_event(_dumps(message) if json else message)
         self._raise_view_error()
         if self.closed:
             await self._notice_error()
@@ -186,7 +186,7 @@ class WebsocketSession:
 
     async def receive_json(self, timeout: Timeout = DEFAULT) -> Any:
         """Return the next message as the object that its JSON means; raise ValueError where it is none."""
-        return json.loads(_as_text(await self.receive(timeout)))
+        return json.loads(await self.receive(timeout))
 
     def __aiter__(self) -> "WebsocketSession":
         self._require_entered()
@@ -293,20 +293,5 @@ class WebsocketSession:
         return "<{} {} {}>".format(type(self).__name__, self.path, state)
 
 
-def _receive_event(message: object) -> Event:
-    if isinstance(message, str):
-        return {"type": "websocket.receive", "text": str(message)}
-    if isinstance(message, (bytes, bytearray, memoryview)):
-        return {"type": "websocket.receive", "bytes": bytes(message)}
-    raise TypeError(
-        "expected a message of type str or bytes, got {}; use send_json() for objects".format(type(message).__name__)
-    )
-
-
 def _dumps(message: object) -> str:
     return json.dumps(message, cls=DjangoJSONEncoder)
-
-
-def _as_text(message: Message) -> str:
-    # json.loads takes bytes, too, but guesses their encoding; a socket's text is UTF-8.
-    return message if isinstance(message, str) else message.decode("utf-8")
