@@ -81,7 +81,17 @@ if sys.version_info >= (3, 7):
     import contextvars
 
     ContextVar = contextvars.ContextVar
-    copy_context = contextvars.copy_context
+
+    def copy_context():
+        """Return a copy of the current context that is not changed with it.
+
+        Up to version 3.8 asgiref changes the values of a ``Local`` (the language, say) in a dict that copies share.
+        """
+        context = contextvars.copy_context()
+        for variable, value in list(context.items()):
+            if variable.name == "asgiref.local" and type(value) is dict:
+                context.run(variable.set, value.copy())
+        return context
 
     def rehome_context(context):
         """Return a context that holds in this thread what ``context`` held in the one it was copied in.

@@ -146,7 +146,8 @@ class Chain:
         return (AsyncWrapper if can_async else SyncWrapper)(path, middleware)
 
     def _add_hooks(self, path, middleware):
-        if not runs_inline(type(middleware)) and any(hasattr(middleware, hook) for hook in HOOKS):
+        hooks = [getattr(middleware, hook) for hook in HOOKS if hasattr(middleware, hook)]
+        if not runs_inline(type(middleware)) and not all(iscoroutinefunction(hook) for hook in hooks):
             self.blocks = True
         if hasattr(middleware, "process_view"):
             self.view_hooks.insert(0, (middleware.process_view, path))
@@ -172,6 +173,7 @@ class Chain:
     def process_exception(self, request, exc):
         """Return what a middleware answers to an exception of the view, None where none does."""
         for hook in self.exception_hooks:
+            hook = async_to_sync(hook) if iscoroutinefunction(hook) else hook
             response = hook(request, exc)
             if response is not None:
                 return response
@@ -193,8 +195,12 @@ def no_response(request):
     raise RuntimeError("expected the hooks of a middleware to leave get_response alone")
 
 
+#: In the place of the dotted path of a middleware that refused a socket: none did, the URL leads nowhere.
+NO_MIDDLEWARE = ""
+
+
 def note_refusal(request, path):
-    """Remember which middleware refused a socket."""
+    """Remember which middleware refused a socket: the first one did, those around it only pass its answer on."""
     if getattr(request, "_refused_by", None) is None:
         request._refused_by = path
 
@@ -237,19 +243,24 @@ class Hook(Link):
         self.inner = inner
         self.inline = runs_inline(type(middleware))
 
-    def refused(self, request, response):
+    def ask(self, request):
+        try:
+            response = self.hook(request)
+        except Exception:
+            note_refusal(request, self.path)
+            raise
         if response is not None:
             note_refusal(request, self.path)
         return response
 
     def run_sync(self, request):
-        response = self.refused(request, self.hook(request))
+        response = self.ask(request)
         return self.inner.run_sync(request) if response is None else response
 
     async def run_async(self, request):
         if not self.inline:
             return await sync_to_async(self.run_sync)(request)
-        response = self.refused(request, self.hook(request))
+        response = self.ask(request)
         return await self.inner.run_async(request) if response is None else response
 
 
@@ -261,7 +272,11 @@ class SyncWrapper(Link):
         self.middleware = middleware
 
     def run_sync(self, request):
-        return noted(request, self.path, self.middleware(request))
+        try:
+            return noted(request, self.path, self.middleware(request))
+        except Exception:
+            note_refusal(request, self.path)
+            raise
 
 
 class AsyncWrapper(Link):
@@ -272,7 +287,11 @@ class AsyncWrapper(Link):
         self.middleware = middleware
 
     async def run_async(self, request):
-        return noted(request, self.path, await self.middleware(request))
+        try:
+            return noted(request, self.path, await self.middleware(request))
+        except Exception:
+            note_refusal(request, self.path)
+            raise
 
 
 def noted(request, path, response):
@@ -295,26 +314,36 @@ class Innermost(Link):
         self.chain = chain
 
     def run_sync(self, request):
-        match = resolve(request)
-        load_user(request)
-        for hook, path in self.chain.view_hooks:
-            response = async_to_sync(hook)(request, *match) if iscoroutinefunction(hook) else hook(request, *match)
-            if response is not None:
-                note_refusal(request, path)
-                return response
+        path = NO_MIDDLEWARE
+        try:
+            match = resolve(request)
+            load_user(request)
+            for hook, path in self.chain.view_hooks:
+                response = async_to_sync(hook)(request, *match) if iscoroutinefunction(hook) else hook(request, *match)
+                if response is not None:
+                    note_refusal(request, path)
+                    return response
+        except Exception:
+            note_refusal(request, path)
+            raise
         return self.placeholder(request)
 
     async def run_async(self, request):
         if self.chain.must_load_session(request) or self.chain.blocks:
             return await sync_to_async(self.run_sync)(request)
-        match = resolve(request)
-        for hook, path in self.chain.view_hooks:
-            response = hook(request, *match)
-            if iscoroutinefunction(hook):
-                response = await response
-            if response is not None:
-                note_refusal(request, path)
-                return response
+        path = NO_MIDDLEWARE
+        try:
+            match = resolve(request)
+            for hook, path in self.chain.view_hooks:
+                response = hook(request, *match)
+                if iscoroutinefunction(hook):
+                    response = await response
+                if response is not None:
+                    note_refusal(request, path)
+                    return response
+        except Exception:
+            note_refusal(request, path)
+            raise
         return self.placeholder(request)
 
     def placeholder(self, request):
