@@ -13,7 +13,7 @@ import struct
 
 import websockets
 
-PATIENCE = 20
+PATIENCE = 15
 
 
 class Closed(Exception):
