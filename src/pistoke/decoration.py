@@ -41,33 +41,37 @@ class PlaceholderResponse(HttpResponse):
 class SocketResponse(PlaceholderResponse):
     """Runs a socket when it is awaited, and comes to a placeholder."""
 
-    def __init__(self, session, *arguments):
-        self._session = session
-        self._arguments = arguments
+    def __init__(self, decorator, view, request, args, kwargs):
+        self._decorator = decorator
+        self._call = view, request, args, kwargs
 
     def __await__(self):
         return self.run().__await__()
 
     async def run(self):
         """Run the socket."""
-        await self._session(*self._arguments)
+        await self._decorator.session(*self._call)
         return self
+
+    async def begin(self):
+        """Open the socket and call the view; return what the call returns.
+
+        This is for whoever closes the socket by the outcome of the view, as the handler does. Others await the response.
+        """
+        return await self._decorator.begin(*self._call)
 
 
 class DecoratedView:
-    """A view with ``session`` around each of its sockets.
-
-    ``session(view, request, args, kwargs)`` is a coroutine function that calls the view and does what it is there for.
-    """
+    """A view with the session of a :class:`ViewDecorator` around each of its sockets."""
 
     # A coroutine mark lives in a slot, not in __dict__, because functools.wraps copies the latter: a plain ``def`` around
     # this view would be taken for a coroutine function.
-    __slots__ = COROUTINE_MARKS + ("__dict__", "__weakref__", "session", "view")
+    __slots__ = COROUTINE_MARKS + ("__dict__", "__weakref__", "decorator", "view")
 
-    def __init__(self, view, session):
+    def __init__(self, view, decorator):
         functools.update_wrapper(self, view)
         self.view = view
-        self.session = session
+        self.decorator = decorator
         if is_async_def(view) or (isinstance(view, DecoratedView) and iscoroutinefunction(view)):
             # An HTTP request of this view is awaited.
             markcoroutinefunction(self)
@@ -75,7 +79,7 @@ class DecoratedView:
     def __call__(self, *args, **kwargs):
         request = find_request(args)
         if isinstance(request, WebsocketRequest):
-            return SocketResponse(self.session, self.view, request, args, kwargs)
+            return SocketResponse(self.decorator, self.view, request, args, kwargs)
         return self.view(*args, **kwargs)
 
     def __get__(self, instance, owner=None):
@@ -95,11 +99,15 @@ class ViewDecorator:
 
     def __call__(self, view):
         """Return ``view`` decorated."""
-        return DecoratedView(view, self.session)
+        return DecoratedView(view, self)
 
     async def session(self, view, request, args, kwargs):
         """Run ``view`` for one socket; subclasses do what they are there for around it."""
         return await call_view(view, *args, **kwargs)
+
+    async def begin(self, view, request, args, kwargs):
+        """Return a coroutine that runs ``view`` for one socket."""
+        return self.session(view, request, args, kwargs)
 
 
 def is_view(candidate):
@@ -130,13 +138,6 @@ async def begin(view, *args, **kwargs):
     if returns_at_once(view):
         return view(*args, **kwargs)
     return await sync_to_async(_call)(view, *args, **kwargs)
-
-
-def steps_of(awaitable):
-    """Return what can be stepped of an awaitable, with as little as possible between it and the view."""
-    if type(awaitable) is SocketResponse:
-        return awaitable._session(*awaitable._arguments)
-    return awaitable.__await__()
 
 
 def _call(view, *args, **kwargs):

@@ -6,6 +6,7 @@ to read from it (see ``inbound.py``).
 """
 
 import asyncio
+import functools
 import logging
 import types
 
@@ -19,11 +20,6 @@ logger = logging.getLogger("pistoke")
 def run_in(context, function, *args):
     """Call a function in a context, or in that of the task where it is None."""
     return function(*args) if context is None else context.run(function, *args)
-
-
-def step_here(step, argument):
-    """Take a step in the context of the task."""
-    return step(argument)
 
 
 class Driver:
@@ -64,28 +60,29 @@ class Driver:
 
         ``attended`` is True for what comes before the view proper: it is let alone.
         """
-        socket, send = self._socket, view.send
-        run = step_here if self.context is None else self.context.run
-        step, argument = send, None
+        socket, send, throw = self._socket, view.send, view.throw
+        if self.context is not None:
+            send, throw = functools.partial(self.context.run, send), functools.partial(self.context.run, throw)
+        exc = None
         self._task = current_task()
         socket.attended = attended
         socket.on_over = self._client_gone
         try:
             while True:
                 socket.stepping = True
-                awaited = run(step, argument)
+                awaited = send(None) if exc is None else throw(exc)
                 socket.stepping = False
                 if not socket.attended:
                     socket.attend_soon()
+                exc = None
                 try:
                     yield awaited
-                    step, argument = send, None
                 except GeneratorExit:
                     view.close()
                     raise
-                except BaseException as exc:
-                    self._thrown = self._thrown or isinstance(exc, asyncio.CancelledError)
-                    step, argument = view.throw, exc
+                except BaseException as thrown:
+                    self._thrown = self._thrown or isinstance(thrown, asyncio.CancelledError)
+                    exc = thrown
         except StopIteration as end:
             return end.value
         except asyncio.CancelledError:

@@ -20,7 +20,7 @@ from . import threads
 from ._compat import cache_clients, forget_cache_clients, rehome_context, send_signal
 from .chain import Chain
 from .connection import INTERNAL_ERROR, SERVICE_RESTART, State
-from .decoration import begin, steps_of
+from .decoration import SocketResponse, begin
 from .driver import Driver, run_in
 from .exceptions import SubprotocolMismatch, WebsocketDisconnect
 from .middleware import OriginMiddleware
@@ -76,7 +76,7 @@ class WebsocketHandler:
                 # What is awaited here is awaited as long as the socket is open, and each coroutine between the server's
                 # task and the view is passed with every message: six of them took half a microsecond and 2 KiB.
                 try:
-                    response = await begin_view(request, driver)
+                    response = await driver.run(begin_view(request), attended=True)
                     if inspect.isawaitable(response):
                         response = await driver.run(steps_of(response))
                 except asyncio.CancelledError as exc:
@@ -111,8 +111,10 @@ class WebsocketHandler:
             view = request.resolver_match.func
             socket.automatic = explicit_protocol(view) is None and may_answer_sockets(view)
             return request
-        if getattr(request, "_refused_by", None) is not None:
+        if getattr(request, "_refused_by", None):
             log_refusal(request, response)
+        elif response.status_code >= 400:
+            await sync_to_async(log_answer)(request, response)
         await refuse(socket, await finished(response), scope)
         return None
 
@@ -131,7 +133,7 @@ class WebsocketHandler:
             return await self._view_raised(request, socket, exc)
         if isinstance(response, HttpResponseBase) and response.status_code >= 400:
             await sync_to_async(log_answer)(request, response)
-        if socket.application is State.CONNECTING and not socket.automatic:
+        if isinstance(response, HttpResponseBase) and socket.application is State.CONNECTING and not socket.automatic:
             await refuse(socket, await finished(response), request.scope)
         elif not socket.over:
             await close_quietly(socket, code)
@@ -143,9 +145,17 @@ class WebsocketHandler:
             logger.warning("Forbidden (%s): %s", exc, request.path, extra={"status_code": 403, "request": request})
             return await refuse(socket, HttpResponseForbidden(), request.scope)
         if self._chain.exception_hooks:
-            response = await sync_to_async(self._chain.process_exception)(request, exc)
+            try:
+                response = await sync_to_async(self._chain.process_exception)(request, exc)
+            except asyncio.CancelledError:
+                raise
+            except Exception as raised:
+                return await self._fail(request, socket, raised)
             if response is not None:
                 return await self._view_returned(request, socket, response)
+        return await self._fail(request, socket, exc)
+
+    async def _fail(self, request, socket, exc):
         if socket.application is State.CONNECTING and not socket.automatic:
             response = await self.report_exception(request, exc)
             return await refuse(socket, await finished(response), request.scope)
@@ -194,11 +204,16 @@ def enter_view_context(request):
     return context
 
 
-def begin_view(request, driver):
-    """Call the view; return an awaitable of what the call returns."""
+async def begin_view(request):
+    """Call the view, open the socket where its protocol is outermost; return what the view itself returns."""
     match = request.resolver_match
-    beginning = begin(match.func, request, *match.args, **match.kwargs)
-    return driver.run(beginning, attended=True)
+    response = await begin(match.func, request, *match.args, **match.kwargs)
+    return await response.begin() if type(response) is SocketResponse else response
+
+
+def steps_of(awaitable):
+    """Return what can be stepped of an awaitable."""
+    return awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
 
 
 async def finish(socket, driver, lane, sender):

@@ -6,7 +6,6 @@ an HTTP status, because the socket is not open yet; *inside* of it the socket op
 
 import asyncio
 import contextlib
-import inspect
 import json
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
@@ -52,31 +51,40 @@ class WebsocketProtocol(ViewDecorator):
     adopts = True
 
     async def session(self, view, request, args, kwargs):
-        """Open the socket, run the view, close the socket."""
+        """Open the socket, run the view, close the socket by its outcome."""
         socket = request._socket
-        adopted = self.adopted(socket)
         codec = socket.decode, socket.encode
-        self.translate(socket)
         try:
-            if adopted:
-                return await call_view(view, *args, **kwargs)
-            socket.protocol, socket.automatic = self, False
-            await self.open(request)
-            # Not in a coroutine of its own: see handler.py.
-            try:
-                response = await begin(view, *args, **kwargs)
-                if inspect.isawaitable(response):
-                    response = await response
-            except asyncio.CancelledError:
-                # Why is known where the view is driven.
-                raise
-            except BaseException as exc:
+            adopted = await self.enter(request)
+            response = await call_view(view, *args, **kwargs)
+        except asyncio.CancelledError:
+            # Why is known where the view is driven.
+            raise
+        except BaseException as exc:
+            if socket.application is State.CONNECTED and not adopted:
                 await close_quietly(socket, close_code_for_exception(exc))
-                raise
-            await close_quietly(socket, close_code_for_response(response))
-            return None
+            raise
         finally:
             socket.decode, socket.encode = codec
+        if adopted:
+            return response
+        await close_quietly(socket, close_code_for_response(response))
+        return None
+
+    async def begin(self, view, request, args, kwargs):
+        """Open the socket and call the view; return what the call returns."""
+        await self.enter(request)
+        return await begin(view, *args, **kwargs)
+
+    async def enter(self, request):
+        """Open the socket, or adopt it where it is open; return whether it was adopted."""
+        socket = request._socket
+        adopted = self.adopted(socket)
+        self.translate(socket)
+        if not adopted:
+            socket.protocol, socket.automatic = self, False
+            await self.open(request)
+        return adopted
 
     def adopted(self, socket):
         """Return whether the socket was opened by another protocol, and this one goes on with it.

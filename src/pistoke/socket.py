@@ -26,16 +26,16 @@ class Socket(Inbound):
         "_accepting",
         "_asgi_send",
         "_limit",
-        "_sent",
         "automatic",
         "decode",
         "encode",
         "has_read",
+        "listened_to",
         "offered",
         "protocol",
         "readable",
         "subprotocol",
-        "writable",
+        "turn",
     )
 
     def __init__(self, receive, send, offered=()):
@@ -50,10 +50,13 @@ class Socket(Inbound):
         self.automatic = False
         # A future while the handshake is being accepted: whoever else has something to send waits for it.
         self._accepting = None
-        # Whether messages pass as they come. Each ends on its own: there may be messages to read when nobody is left to
-        # be sent any.
+        # Whether messages can be read from the server as they come, and whether anybody listens to what is sent. Each ends
+        # on its own: there may be messages to read when there is nobody left to send any to.
         self.readable = False
-        self.writable = False
+        self.listened_to = False
+        # How many messages may be sent before the event loop gets a turn; none where nobody listens. (A number that
+        # Python keeps ready, counted down: counting up to any height took as long as the rest of a send.)
+        self.turn = 0
         # What translates a message on its way in and out (JSON); None leaves it as it is.
         self.decode = None
         self.encode = None
@@ -61,8 +64,6 @@ class Socket(Inbound):
         self._limit = conf.MAX_MESSAGE_SIZE
         # Whether the view reads: then it may finish with its last message.
         self.has_read = False
-        # How many messages were sent.
-        self._sent = 0
 
     # Opening
 
@@ -84,8 +85,9 @@ class Socket(Inbound):
         self._accepting = get_running_loop().create_future()
         try:
             await self.send_event({"type": "websocket.accept", "subprotocol": self.subprotocol})
-            self.writable = not self.over
-            self.readable = self.writable and not self.one_reader
+            self.listened_to = not self.over
+            self.turn = SENDS_PER_TURN if self.listened_to else 0
+            self.readable = self.listened_to and not self.one_reader
         except ConnectionClosed:
             # Whoever leaves before the answer has said nothing that is still to be read.
             self.lost()
@@ -188,11 +190,9 @@ class Socket(Inbound):
             event = {"type": "websocket.send", "bytes": message}
         else:
             event = message_event(message)
-        if not self.writable:
-            await self._wait_until_writable()
-        self._sent += 1
-        if self._sent % SENDS_PER_TURN == 0:
-            await asyncio.sleep(0)
+        if not self.turn:
+            await self._next_turn()
+        self.turn -= 1
         try:
             await self._asgi_send(event)
         except (asyncio.CancelledError, UnicodeError):
@@ -200,11 +200,15 @@ class Socket(Inbound):
         except Exception as exc:
             raise self._send_failed() from exc
 
-    async def _wait_until_writable(self):
-        if not self.over:
+    async def _next_turn(self):
+        """Let the event loop go round, the first time by accepting; raise where there is nobody to send to."""
+        if self.listened_to:
+            await asyncio.sleep(0)
+        elif not self.over:
             await self._accept_automatically()
-        if not self.writable:
+        if not self.listened_to:
             raise self._closed()
+        self.turn = SENDS_PER_TURN
 
     def _closed(self):
         return ConnectionClosed(ABNORMAL if self.close_code is None else self.close_code, self.close_reason, self)
@@ -214,7 +218,7 @@ class Socket(Inbound):
 
         What the client said before it left is still to be read, and so is the code it left with.
         """
-        self.writable = False
+        self.listened_to, self.turn = False, 0
         return self._closed()
 
     async def send_event(self, event):
@@ -240,7 +244,8 @@ class Socket(Inbound):
             await self._accept_automatically()
         if self.over:
             return
-        self.readable = self.writable = False
+        self.readable = self.listened_to = False
+        self.turn = 0
         if self.one_reader:
             # Granian sends no close while somebody reads.
             await self.stop_reading()
