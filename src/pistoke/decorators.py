@@ -1,6 +1,6 @@
 """Decorators of views of sockets: other messages than text, a CSRF handshake, another origin."""
 
-import functools
+import copy
 import json
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -76,15 +76,11 @@ class csrf_handshake(ViewDecorator):
         await close_quietly(request._socket, code)
 
 
-def origin_exempt(view):
+class origin_exempt(ViewDecorator):
     """Let pages of any origin open the sockets of a view."""
-    if isinstance(view, DecoratedView):
-        view.origin_exempt = True
-        return view
 
-    @functools.wraps(view)
-    def exempt(*args, **kwargs):
-        return view(*args, **kwargs)
-
-    exempt.origin_exempt = True
-    return exempt
+    def __call__(self, view):
+        """Return ``view`` marked; itself it is left alone."""
+        exempt = copy.copy(view) if isinstance(view, DecoratedView) else super().__call__(view)
+        exempt.origin_exempt = True
+        return exempt

@@ -43,7 +43,7 @@ class OriginMiddleware(MiddlewareMixin):
 
     def process_view(self, request, callback, callback_args, callback_kwargs):
         """Return a 403 for a bad origin, unless the view is exempt."""
-        if not isinstance(request, WebsocketRequest) or getattr(callback, "origin_exempt", False):
+        if not isinstance(request, WebsocketRequest) or is_exempt(callback):
             return None
         origins = request.header_values(b"origin")
         if not origins or (len(origins) == 1 and origin_allowed(origins[0].decode("latin-1"), request)):
@@ -78,29 +78,32 @@ class CsrfMiddleware(CsrfViewMiddleware):
         return super().process_view(request, callback, callback_args, callback_kwargs)
 
 
+def is_exempt(view):
+    """Return whether a view, or the ``websocket`` method of a view class, was decorated by ``origin_exempt``."""
+    websocket = getattr(getattr(view, "view_class", None), "websocket", None)
+    return getattr(view, "origin_exempt", getattr(websocket, "origin_exempt", False))
+
+
 def origin_allowed(origin, request):
     """Return whether a page of ``origin`` may open a socket here."""
+    # Hosts and schemes are compared without regard to case.
+    origin = origin.lower()
     try:
         parsed = urlsplit(origin)
         parsed.port  # noqa: B018: raises where it is no number
     except ValueError:
         return False
-    if parsed.scheme not in ("http", "https") or not parsed.hostname:
-        return "*" in settings.ALLOWED_HOSTS and is_plain_origin(parsed)
-    if not is_plain_origin(parsed):
+    if not parsed.hostname or "@" in parsed.netloc or origin != "{}://{}".format(parsed.scheme, parsed.netloc):
+        # It is a scheme, a host, perhaps a port, and nothing else (RFC 6454 section 6.2).
         return False
     if is_trusted(parsed):
         return True
+    if parsed.scheme not in ("http", "https"):
+        # A browser's extension, or an app.
+        return "*" in settings.ALLOWED_HOSTS
     if parsed.scheme == "http" and request.is_secure():
         return False
     return host_allowed(parsed.netloc)
-
-
-def is_plain_origin(parsed):
-    """Return whether a parsed origin has a scheme, a host, perhaps a port, and nothing else (RFC 6454 section 6.2)."""
-    return bool(parsed.scheme and parsed.hostname) and parsed.geturl() == "{}://{}".format(
-        parsed.scheme, parsed.netloc
-    ) and "@" not in parsed.netloc
 
 
 def is_trusted(parsed):
@@ -110,7 +113,7 @@ def is_trusted(parsed):
     dot stands for all subdomains.
     """
     for trusted in settings.CSRF_TRUSTED_ORIGINS:
-        scheme, separator, netloc = trusted.rpartition("://")
+        scheme, separator, netloc = trusted.lower().rpartition("://")
         if (not separator or scheme == parsed.scheme) and is_same_domain(parsed.netloc, netloc.lstrip("*")):
             return True
     return False
@@ -121,5 +124,5 @@ def host_allowed(netloc):
     allowed = settings.ALLOWED_HOSTS
     if settings.DEBUG and not allowed:
         allowed = [".localhost", "127.0.0.1", "[::1]"]
-    domain, port = split_domain_port(netloc.lower())
+    domain, port = split_domain_port(netloc)
     return bool(domain) and validate_host(domain, allowed)
