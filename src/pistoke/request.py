@@ -84,7 +84,7 @@ class WebsocketRequest(ASGIRequest):
 
     async def auser(self):
         """Return the user of the session; Django's own middleware does it from 5.0 on."""
-        return await sync_to_async(lambda: getattr(self.user, "_wrapped", self.user) and self.user)()
+        return await sync_to_async(evaluated_user)(self)
 
     # What passes over the socket
 
@@ -175,6 +175,14 @@ class _TokenCheck(CsrfViewMiddleware):
         return reason
 
 
+def evaluated_user(request):
+    """Return the user of a request, and not a lazy object in its place; may query."""
+    user = request.user
+    # Any attribute evaluates a lazy user.
+    getattr(user, "is_authenticated", None)
+    return getattr(user, "_wrapped", user)
+
+
 def _no_response(request):
     """Stand for a view and for what comes after the middleware: neither is called."""
 
@@ -196,7 +204,8 @@ def _meta(request):
     yield "SERVER_NAME", server[0]
     yield "SERVER_PORT", str(server[1] or 0)
     for name, values in _headers(scope).items():
-        yield _meta_name(name), ",".join(values)
+        # Each browser sends one header of cookies, but HTTP/2 may split it (RFC 9113 section 8.2.3).
+        yield _meta_name(name), ("; " if name == b"cookie" else ",").join(values)
 
 
 def _headers(scope):
