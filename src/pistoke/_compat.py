@@ -1,6 +1,7 @@
 """Every difference between the versions of Python, Django and asgiref that are supported, and nothing else."""
 
 import asyncio
+import builtins
 import contextlib
 import functools
 import inspect
@@ -42,6 +43,9 @@ else:
     def uncancel(task, times):
         """Do nothing: a task does not count its cancellations yet."""
 
+
+#: What a task group raises where one of its tasks raised something that is no Exception: a disconnect, say.
+BaseExceptionGroup = getattr(builtins, "BaseExceptionGroup", Exception)
 
 # Coroutine functions -------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from django.urls import get_script_prefix, set_script_prefix
 from django.utils.log import log_response
 
 from . import threads
-from ._compat import cache_clients, forget_cache_clients, rehome_context, send_signal
+from ._compat import BaseExceptionGroup, cache_clients, forget_cache_clients, rehome_context, send_signal
 from .chain import Chain
 from .connection import INTERNAL_ERROR, SERVICE_RESTART, State
 from .decoration import SocketResponse, begin
@@ -81,7 +81,7 @@ class WebsocketHandler:
                         response = await driver.run(steps_of(response))
                 except asyncio.CancelledError as exc:
                     await self._view_cancelled(request, socket, driver, exc)
-                except Exception as exc:
+                except (Exception, BaseExceptionGroup) as exc:
                     await self._view_raised(request, socket, exc)
                 else:
                     await self._view_returned(request, socket, response)
@@ -185,7 +185,11 @@ def may_answer_sockets(view):
 
 def is_own_disconnect(exc, socket):
     """Return whether an exception says that this very socket is over; that of another one is an error of the view."""
-    return isinstance(exc, WebsocketDisconnect) and exc.socket is socket
+    if isinstance(exc, WebsocketDisconnect):
+        return exc.socket is socket
+    # A task group raises a group of what ended its tasks.
+    members = getattr(exc, "exceptions", None)
+    return isinstance(members, tuple) and bool(members) and all(is_own_disconnect(member, socket) for member in members)
 
 
 def enter_script(scope):
@@ -219,11 +223,12 @@ def steps_of(awaitable):
 async def finish(socket, driver, lane, sender):
     """Leave nothing of a socket behind."""
     try:
-        await socket.stop_reading()
         if not socket.over:
             await close_quietly(socket, INTERNAL_ERROR)
+        await socket.stop_reading()
         await send_finished(sender, driver.context)
     finally:
+        socket.nothing_more()
         threads.leave(lane)
 
 

@@ -70,6 +70,9 @@ class Inbound(Connection):
 
     def _attend(self):
         self._scheduled = False
+        if self.over:
+            # Whoever waits may outlive the view.
+            self._wake_all()
         if self.attended or self.on_over is None:
             return
         if self.over:
@@ -98,7 +101,6 @@ class Inbound(Connection):
             self._reader = None
             self.attended = False
         if self.over:
-            self._wake_all()
             self._attend()
         elif self._waiters:
             self._start_reader()
@@ -147,22 +149,40 @@ class Inbound(Connection):
             await self._wait_for_reader()
         event = self._buffer.popleft()
         self._buffered -= size(payload(event))
+        if not (self.attended or self.stepping):
+            # There is room again, and the view may be suspended for long.
+            self.attend_soon()
         return event
 
     async def _wait_for_reader(self):
         waiter = get_running_loop().create_future()
+        waiting = waiter, self.stepping
         if not self._waiters:
             self._waiters = collections.deque()
-        self._waiters.append((waiter, self.stepping))
+        self._waiters.append(waiting)
         if not self.attended:
             self._start_reader()
         try:
             await waiter
         except BaseException:
-            # Woken and cancelled at once: the event is for the next one.
-            if waiter.done() and not waiter.cancelled():
+            if waiting in self._waiters:
+                # A view that polls with a time-out would leave one each time.
+                self._waiters.remove(waiting)
+            else:
+                # Woken and cancelled at once: the event is for the next one.
                 self._wake()
             raise
+
+    def nothing_more(self):
+        """Let nobody wait for what will not come: the connection is over, whatever the server says of it.
+
+        Hypercorn, for one, never says it of a client that does not answer our close.
+        """
+        self._wake_all()
+        if self._reader is not None:
+            self._reader.cancel()
+        if self.on_over is not None:
+            self.on_over()
 
     async def stop_reading(self):
         """End the reader, and wait for its end."""

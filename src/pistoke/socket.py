@@ -85,14 +85,15 @@ class Socket(Inbound):
         self._accepting = get_running_loop().create_future()
         try:
             await self.send_event({"type": "websocket.accept", "subprotocol": self.subprotocol})
-            self.listened_to = not self.over
-            self.turn = SENDS_PER_TURN if self.listened_to else 0
-            self.readable = self.listened_to and not self.one_reader
         except ConnectionClosed:
             # Whoever leaves before the answer has said nothing that is still to be read.
             self.lost()
             raise
         finally:
+            # Where it was cancelled too (by a time-out around the first message, say): the server has been told.
+            self.listened_to = not self.over
+            self.turn = SENDS_PER_TURN if self.listened_to else 0
+            self.readable = self.listened_to and not self.one_reader
             self._accepting.set_result(None)
             self._accepting = None
 
@@ -158,15 +159,25 @@ class Socket(Inbound):
         return await self.next_buffered()
 
     def _ended(self, event, at_end=None):
-        """Note that there is nothing more to read; return the exception that says so."""
+        """Note that there is nothing more to read, and nobody to send to; return the exception that says so."""
         self.received(event)
-        self.readable = False
+        self._shut()
         return at_end or ClientDisconnected(self.close_code, self.close_reason, self)
 
     async def _rejected(self, code, reason, at_end):
         """Close the socket because of what the client sent; return the exception that says so."""
-        await self.close(code, reason)
+        with contextlib.suppress(ConnectionClosed):
+            await self.close(code, reason)
         return at_end or ClientDisconnected(code, reason, self)
+
+    def _shut(self):
+        self.readable = self.listened_to = False
+        self.turn = 0
+
+    def nothing_more(self):
+        """Let nobody wait for what will not come, or send to where nobody is."""
+        self._shut()
+        super().nothing_more()
 
     async def wait_for_end(self, seconds):
         """Wait until the server says that the connection has ended, but no longer than that."""
@@ -241,18 +252,25 @@ class Socket(Inbound):
         """
         event = close_event(code, reason)
         if self.automatic and not self.over:
-            await self._accept_automatically()
+            # What cannot be opened is refused.
+            with contextlib.suppress(SubprotocolMismatch):
+                await self._accept_automatically()
         if self.over:
             return
-        self.readable = self.listened_to = False
-        self.turn = 0
+        self._shut()
         if self.one_reader:
             # Granian sends no close while somebody reads.
             await self.stop_reading()
+            if self.over:
+                # Another task was faster.
+                return
+        if self.application is State.RESPONSE:
+            # A refusal was interrupted; ASGI knows no other way to end it.
+            event = {"type": "websocket.http.response.body", "body": b"", "more_body": False}
         try:
             await self.send_event(event)
         finally:
-            self._wake_all()
+            self.nothing_more()
 
 
 class RawSocket:
