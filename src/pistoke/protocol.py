@@ -54,6 +54,8 @@ class WebsocketProtocol(ViewDecorator):
         """Open the socket, run the view, close the socket by its outcome."""
         socket = request._socket
         codec = socket.decode, socket.encode
+        # Until it is opened here, closing the socket is somebody else's business.
+        adopted = True
         try:
             adopted = await self.enter(request)
             response = await call_view(view, *args, **kwargs)
