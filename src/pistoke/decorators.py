@@ -60,7 +60,7 @@ class csrf_handshake(ViewDecorator):
         socket = request._socket
         has_read = socket.has_read
         message = await request.receive()
-        socket.has_read = has_read
+        socket.has_read = socket.readable = has_read
         if socket.decode is None:
             try:
                 message = json.loads(message)

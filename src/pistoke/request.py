@@ -112,10 +112,7 @@ class WebsocketRequest(ASGIRequest):
 
     def __aiter__(self):
         """Iterate over the messages until the client leaves."""
-        return self
-
-    def __anext__(self):
-        return self._socket.receive(StopAsyncIteration)
+        return self._socket
 
     def close(self, code=NORMAL, reason=""):
         """Close the socket: ``await request.close(4000, "why")``.
