@@ -87,7 +87,10 @@ class Inbound(Connection):
 
     @property
     def _full(self):
-        return len(self._buffer) >= conf.INBOUND_MESSAGES or self._buffered >= conf.INBOUND_BYTES
+        # An empty buffer takes a message whatever the settings say: somebody may be waiting for it.
+        return bool(self._buffer) and (
+            len(self._buffer) >= conf.INBOUND_MESSAGES or self._buffered >= conf.INBOUND_BYTES
+        )
 
     async def _read(self):
         """Keep what the client says until the view itself reads again, the buffer is full, or the client leaves."""
