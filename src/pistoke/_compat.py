@@ -6,12 +6,22 @@ import contextlib
 import functools
 import inspect
 import sys
+import typing
 
 import django
 from asgiref import sync
 from asgiref.sync import SyncToAsync
 from django.core.cache import caches
 from django.db import connections
+
+if typing.TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from django.core.cache.backends.base import BaseCache
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.dispatch import Signal
+
+    Function = typing.TypeVar("Function", bound=typing.Callable[..., object])
 
 # asyncio -------------------------------------------------------------------------------------------------------------
 
@@ -25,22 +35,22 @@ else:
 
 if sys.version_info >= (3, 11):
 
-    def cancelling(task, own):
+    def cancelling(task: "asyncio.Task[object]", own: int) -> bool:
         """Return whether more than ``own`` cancellations of ``task`` were asked for."""
         return task.cancelling() > own
 
-    def uncancel(task, times):
+    def uncancel(task: "asyncio.Task[object]", times: int) -> None:
         """Take back ``times`` cancellations of ``task``."""
         for _ in range(times):
             task.uncancel()
 
 else:
 
-    def cancelling(task, own):
+    def cancelling(task: "asyncio.Task[object]", own: int) -> bool:
         """Return whether somebody else asked to cancel ``task``: it counts nothing yet, so only where nobody here did."""
         return not own
 
-    def uncancel(task, times):
+    def uncancel(task: "asyncio.Task[object]", times: int) -> None:
         """Do nothing: a task does not count its cancellations yet."""
 
 
@@ -49,11 +59,11 @@ BaseExceptionGroup = getattr(builtins, "BaseExceptionGroup", Exception)
 
 # Coroutine functions -------------------------------------------------------------------------------------------------
 
-if hasattr(inspect, "markcoroutinefunction"):
+if sys.version_info >= (3, 12):
     markcoroutinefunction = inspect.markcoroutinefunction
 else:
 
-    def markcoroutinefunction(func):
+    def markcoroutinefunction(func: "Function") -> "Function":
         """Mark a callable as returning a coroutine."""
         func._is_coroutine = asyncio.coroutines._is_coroutine
         return func
@@ -68,7 +78,7 @@ else:
 COROUTINE_MARKS = ("_is_coroutine", "_is_coroutine_mark")
 
 
-def is_async_def(func):
+def is_async_def(func: object) -> bool:
     """Return whether calling ``func`` runs no code but makes a coroutine.
 
     Marks are not asked: ``functools.wraps`` copies them to any plain ``def`` around an ``async def``.
@@ -84,9 +94,10 @@ def is_async_def(func):
 if sys.version_info >= (3, 7):
     import contextvars
 
+    Context = contextvars.Context
     ContextVar = contextvars.ContextVar
 
-    def copy_context():
+    def copy_context() -> Context:
         """Return a copy of the current context that is not changed with it.
 
         Up to version 3.8 asgiref changes the values of a ``Local`` (the language, say) in a dict that copies share.
@@ -97,7 +108,7 @@ if sys.version_info >= (3, 7):
                 context.run(variable.set, value.copy())
         return context
 
-    def rehome_context(context):
+    def rehome_context(context: Context) -> Context:
         """Return a context that holds in this thread what ``context`` held in the one it was copied in.
 
         asgiref ties what its ``Local`` keeps (language, time zone, URLconf) to a thread, and moves it by this function
@@ -112,26 +123,26 @@ else:
     class ContextVar:
         """A variable with one value: without contexts there is one thread for all sockets, and nothing to tell apart."""
 
-        def __init__(self, name, default=None):
+        def __init__(self, name: str, default: typing.Any = None) -> None:
             self.default = default
 
-        def get(self, default=None):
+        def get(self, default: typing.Any = None) -> typing.Any:
             return self.default if default is None else default
 
-        def set(self, value):
+        def set(self, value: object) -> None:
             pass
 
     class Context:
         """The language and time zone of the moment; ``Local`` itself is tied to the task here."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             from django.utils import timezone, translation
 
             self.language = translation.get_language()
             self.timezone = timezone.get_current_timezone()
             self.entered = False
 
-        def run(self, func, *args, **kwargs):
+        def run(self, func: typing.Callable[..., typing.Any], *args: object, **kwargs: object) -> typing.Any:
             if not self.entered:
                 from django.utils import timezone, translation
 
@@ -145,7 +156,7 @@ else:
 
     copy_context = Context
 
-    def rehome_context(context):
+    def rehome_context(context: Context) -> Context:
         """Return the context as it is."""
         return context
 
@@ -156,7 +167,7 @@ else:
 HAS_THREAD_SENSITIVE_CONTEXT = SyncToAsync.thread_sensitive_context is not None
 
 
-def thread_sensitive_context(executor):
+def thread_sensitive_context(executor: "Executor") -> sync.ThreadSensitiveContext:
     """Return a context whose thread-sensitive code runs in ``executor``.
 
     The context manager of asgiref 3.13 that takes an executor is entered once for each socket and refuses the tasks that
@@ -167,7 +178,7 @@ def thread_sensitive_context(executor):
     return context
 
 
-def enter_thread_sensitive_context(context):
+def enter_thread_sensitive_context(context: sync.ThreadSensitiveContext) -> None:
     """Run the thread-sensitive code of this context in the executor of ``context``."""
     SyncToAsync.thread_sensitive_context.set(context)
 
@@ -176,24 +187,24 @@ def enter_thread_sensitive_context(context):
 
 if django.VERSION >= (4, 1):
 
-    def thread_connections():
+    def thread_connections() -> "typing.Sequence[BaseDatabaseWrapper]":
         """Return the database connections that this thread has made."""
         return connections.all(initialized_only=True)
 
 else:
 
-    def thread_connections():
+    def thread_connections() -> "typing.Sequence[BaseDatabaseWrapper]":
         """Return a database connection of this thread for each alias, connected or not."""
         return connections.all()
 
 
 if django.VERSION >= (3, 2):
 
-    def cache_clients():
+    def cache_clients() -> "list[BaseCache]":
         """Return the cache clients of this context."""
         return caches.all(initialized_only=True)
 
-    def forget_cache_clients():
+    def forget_cache_clients() -> None:
         """Drop the cache clients of this context."""
         for alias in caches:
             with contextlib.suppress(AttributeError):
@@ -201,30 +212,30 @@ if django.VERSION >= (3, 2):
 
 else:
 
-    def cache_clients():
+    def cache_clients() -> "list[BaseCache]":
         """Return the cache clients of this context."""
         return caches.all()
 
-    def forget_cache_clients():
+    def forget_cache_clients() -> None:
         """Drop the cache clients of this context."""
         with contextlib.suppress(AttributeError):
-            del caches._caches.caches
+            del caches._caches.caches  # type: ignore[attr-defined]  # 3.1 has it
 
 
 if django.VERSION >= (3, 2):
-    from django.core.exceptions import BadRequest
+    from django.core.exceptions import BadRequest as BadRequest
 else:
-    from django.core.exceptions import SuspiciousOperation as BadRequest
+    from django.core.exceptions import SuspiciousOperation as BadRequest  # type: ignore[assignment]  # its base
 
 
 if django.VERSION >= (5, 0):
 
-    def send_signal(signal, **arguments):
+    def send_signal(signal: "Signal", **arguments: typing.Any) -> typing.Awaitable[object]:
         """Return an awaitable that sends a signal, its sync receivers in a thread."""
         return signal.asend(**arguments)
 
 else:
 
-    def send_signal(signal, **arguments):
+    def send_signal(signal: "Signal", **arguments: typing.Any) -> typing.Awaitable[object]:
         """Return an awaitable that sends a signal, its receivers in a thread."""
         return sync.sync_to_async(signal.send)(**arguments)

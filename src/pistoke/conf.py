@@ -22,12 +22,12 @@ PISTOKE_INBOUND_BYTES     1 MiB        the same in bytes.
 ========================  ===========  ===========================================================================
 """
 
-from typing import Any, Dict
+from typing import Any, Sequence
 
 from django.conf import settings
 from django.core.signals import setting_changed
 
-DEFAULTS = {
+DEFAULTS: "dict[str, Any]" = {
     "PISTOKE_DISCONNECT_GRACE": 10,
     "PISTOKE_SHUTDOWN_GRACE": 1,
     "PISTOKE_DATABASE_THREADS": 8,
@@ -35,13 +35,21 @@ DEFAULTS = {
     "PISTOKE_MAX_MESSAGE_SIZE": 2 ** 22,
     "PISTOKE_INBOUND_MESSAGES": 64,
     "PISTOKE_INBOUND_BYTES": 2 ** 20,
-}  # type: Dict[str, Any]
+}
 
 
 class Conf:
     """The settings as attributes without their prefix: ``conf.DISCONNECT_GRACE``."""
 
-    def __getattr__(self, name):
+    DISCONNECT_GRACE: float
+    SHUTDOWN_GRACE: float
+    DATABASE_THREADS: int
+    SKIP_MIDDLEWARE: Sequence[str]
+    MAX_MESSAGE_SIZE: "int | None"
+    INBOUND_MESSAGES: int
+    INBOUND_BYTES: int
+
+    def __getattr__(self, name: str) -> Any:
         try:
             default = DEFAULTS["PISTOKE_" + name]
         except KeyError:
@@ -50,7 +58,7 @@ class Conf:
         setattr(self, name, value)
         return value
 
-    def forget(self, setting, **kwargs):
+    def forget(self, setting: str, **kwargs: object) -> None:
         """Read ``setting`` anew the next time."""
         self.__dict__.pop(setting[len("PISTOKE_"):], None)
 

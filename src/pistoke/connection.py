@@ -5,6 +5,9 @@ RFC 6455 section 7.4 and its registry.
 """
 
 import enum
+from typing import Sequence
+
+from ._types import Event
 
 #: Close codes with a meaning of their own here.
 NORMAL = 1000
@@ -32,20 +35,20 @@ class State(enum.Enum):
 class InvalidEvent(RuntimeError):
     """An event that is not allowed in the state the connection is in."""
 
-    def __init__(self, event, state, allowed):
+    def __init__(self, event: object, state: State, allowed: "tuple[str, ...]") -> None:
         super().__init__(event, state, allowed)
         self.event = event
         self.state = state
         self.allowed = allowed
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "expected {} while {}, got {!r}".format(
             " or ".join(repr(type) for type in self.allowed) or "nothing more", self.state.value, self.event
         )
 
 
 #: What the application may send, and the state that follows.
-TRANSITIONS = {
+TRANSITIONS: "dict[State, dict[str, State]]" = {
     State.CONNECTING: {
         "websocket.accept": State.CONNECTED,
         "websocket.close": State.DISCONNECTED,
@@ -70,20 +73,20 @@ class Connection:
 
     __slots__ = ("client", "application", "close_code", "close_reason")
 
-    def __init__(self):
+    def __init__(self) -> None:
         # The client has asked for a connection before the application hears of it.
         self.client = State.CONNECTED
         self.application = State.CONNECTING
         # What ended the connection, whichever side did: None until then.
-        self.close_code = None
+        self.close_code: "int | None" = None
         self.close_reason = ""
 
     @property
-    def over(self):
+    def over(self) -> bool:
         """Whether nothing can pass any more."""
         return self.client is State.DISCONNECTED or self.application is State.DISCONNECTED
 
-    def received(self, event):
+    def received(self, event: Event) -> bool:
         """Note an event from the client; return whether it was its last."""
         if event["type"] != "websocket.disconnect":
             return False
@@ -95,11 +98,11 @@ class Connection:
             self.close_reason = event.get("reason") or ""
         return True
 
-    def lost(self):
+    def lost(self) -> None:
         """Note that the client has gone without a word."""
         self.received({"type": "websocket.disconnect", "code": ABNORMAL})
 
-    def sending(self, event):
+    def sending(self, event: Event) -> None:
         """Note an event that the application is about to send.
 
         Raises :class:`InvalidEvent` where the ASGI specification does not allow it.
@@ -118,7 +121,7 @@ class Connection:
         self.application = state
 
 
-def payload(event):
+def payload(event: Event) -> "str | bytes":
     """Return the message of a ``websocket.receive`` event.
 
     ASGI: «At least one of bytes or text must be non-None»; a server may send both keys, one of them None.
@@ -127,12 +130,12 @@ def payload(event):
     return text if text is not None else event.get("bytes") or b""
 
 
-def size(message):
+def size(message: "str | bytes") -> int:
     """Return the size of a message on the wire in bytes, without its frame."""
     return len(message) if isinstance(message, bytes) else len(message.encode("utf-8", "surrogatepass"))
 
 
-def close_event(code, reason):
+def close_event(code: int, reason: object) -> Event:
     """Return the event that closes a connection.
 
     Raises ValueError for a code that RFC 6455 section 7.4 or its registry does not let an endpoint send, TypeError for a
@@ -145,13 +148,13 @@ def close_event(code, reason):
     return {"type": "websocket.close", "code": int(code), "reason": cut_reason(str(reason))}
 
 
-def cut_reason(reason):
+def cut_reason(reason: str) -> str:
     """Return as much of ``reason`` as a close frame holds, cut between two characters."""
     encoded = reason.encode("utf-8", "replace")
     return encoded[:MAX_REASON_BYTES].decode("utf-8", "ignore")
 
 
-def close_code_for_status(status):
+def close_code_for_status(status: int) -> int:
     """Return the close code that says what an HTTP status would have said.
 
     An error keeps its number (4403 for 403); a redirect is a 403, because a browser does not follow it for a socket.
@@ -161,7 +164,7 @@ def close_code_for_status(status):
     return 4403 if 300 <= status < 400 else NORMAL
 
 
-def choose_subprotocol(offered, supported):
+def choose_subprotocol(offered: Sequence[str], supported: Sequence[str]) -> "str | None":
     """Return the first subprotocol of the client's that is supported, None where neither side names one.
 
     RFC 6455 section 4.1: «ordered by preference» of the client. Raises LookupError where the two have none in common, and

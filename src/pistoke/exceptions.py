@@ -13,6 +13,7 @@ every error of one message and goes on with the next has to end when there is no
 """
 
 import asyncio
+from typing import Sequence
 
 
 class PistokeException(BaseException):
@@ -29,12 +30,12 @@ class SubprotocolMismatch(HandshakeError):
     ``offered`` and ``supported`` are tuples of ``str``, in each side's order of preference.
     """
 
-    def __init__(self, offered=(), supported=()):
+    def __init__(self, offered: Sequence[str] = (), supported: Sequence[str] = ()) -> None:
         super().__init__(offered, supported)
-        self.offered = tuple(offered)
-        self.supported = tuple(supported)
+        self.offered: "tuple[str, ...]" = tuple(offered)
+        self.supported: "tuple[str, ...]" = tuple(supported)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "expected one of the subprotocols {!r}, got {!r}".format(list(self.supported), list(self.offered))
 
 
@@ -44,7 +45,7 @@ class WebsocketDisconnect(PistokeException):
     ``code`` is the close code (RFC 6455 section 7.4), ``reason`` the text that came with it.
     """
 
-    def __init__(self, code=1005, reason="", socket=None):
+    def __init__(self, code: int = 1005, reason: str = "", socket: object = None) -> None:
         if type(self) is WebsocketDisconnect:
             raise TypeError("WebsocketDisconnect is abstract: expected ClientDisconnected or ConnectionClosed")
         super().__init__(code, reason)
@@ -53,7 +54,7 @@ class WebsocketDisconnect(PistokeException):
         # Which one is over: a view may talk to several.
         self.socket = socket
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "the socket was closed with code {}{}".format(self.code, ": " + self.reason if self.reason else "")
 
 
