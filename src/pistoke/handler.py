@@ -115,8 +115,19 @@ class WebsocketHandler:
             log_refusal(request, response)
         elif response.status_code >= 400:
             await sync_to_async(log_answer)(request, response)
-        await refuse(socket, await finished(response), scope)
+        await self._refuse(request, socket, response)
         return None
+
+    async def _refuse(self, request, socket, response):
+        """Answer the handshake; with a 500 where the answer itself fails, in its template or its stream."""
+        try:
+            await refuse(socket, await finished(response), request.scope)
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            response = await self.report_exception(request, exc)
+            if socket.application is State.CONNECTING:
+                await refuse(socket, response, request.scope)
 
     async def _view_cancelled(self, request, socket, driver, exc):
         if driver.interrupted:
@@ -134,7 +145,7 @@ class WebsocketHandler:
         if isinstance(response, HttpResponseBase) and response.status_code >= 400:
             await sync_to_async(log_answer)(request, response)
         if isinstance(response, HttpResponseBase) and socket.application is State.CONNECTING and not socket.automatic:
-            await refuse(socket, await finished(response), request.scope)
+            await self._refuse(request, socket, response)
         elif not socket.over:
             await close_quietly(socket, code)
 
@@ -158,7 +169,7 @@ class WebsocketHandler:
     async def _fail(self, request, socket, exc):
         if socket.application is State.CONNECTING and not socket.automatic:
             response = await self.report_exception(request, exc)
-            return await refuse(socket, await finished(response), request.scope)
+            return await self._refuse(request, socket, response)
         await close_quietly(socket, close_code_for_exception(exc))
         await self.report_exception(request, exc)
 

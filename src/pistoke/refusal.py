@@ -3,11 +3,14 @@
 import asyncio
 import http
 import inspect
+import logging
 
 from asgiref.sync import sync_to_async
 from django.http import HttpResponseForbidden
 
 from .exceptions import ConnectionClosed
+
+logger = logging.getLogger("pistoke")
 
 #: The ASGI extension that carries an HTTP answer; a server without it answers a close before the accept with a 403.
 EXTENSION = "websocket.http.response"
@@ -39,7 +42,13 @@ async def refuse(socket, response, scope):
 
 def is_bare_403(response):
     """Return whether a response says nothing that a close before the accept does not say as well."""
-    return response.status_code == 403 and not response.streaming and not response.content and not response.cookies
+    return (
+        response.status_code == 403
+        and not response.streaming
+        and not response.content
+        and not response.cookies
+        and all(name.lower() in ("content-length", "content-type") for name, _ in response.items())
+    )
 
 
 async def send_response(socket, response):
@@ -90,7 +99,10 @@ def close_resources(response):
     """
     closers, response._resource_closers = response._resource_closers, []
     for closer in closers:
-        closer()
+        try:
+            closer()
+        except Exception:
+            logger.exception("a response could not be closed")
     response.closed = True
 
 
