@@ -5,6 +5,7 @@ awaited: awaiting it runs the socket. So decorators that know nothing of sockets
 and those that do not: they find a response to add their headers to.
 """
 
+import asyncio
 import functools
 import inspect
 
@@ -137,12 +138,33 @@ async def begin(view, *args, **kwargs):
     """
     if returns_at_once(view):
         return view(*args, **kwargs)
-    return await sync_to_async(_call)(view, *args, **kwargs)
+    call = _Call()
+    try:
+        return await sync_to_async(call.run)(view, args, kwargs)
+    except asyncio.CancelledError:
+        call.abandon()
+        raise
 
 
-def _call(view, *args, **kwargs):
-    # asgiref refuses to call what only looks like a coroutine function.
-    return view(*args, **kwargs)
+class _Call:
+    """One call of a view in a thread, which goes on to its end where nobody waits for it any more."""
+
+    def __init__(self):
+        self.made = None
+        self.abandoned = False
+
+    def run(self, view, args, kwargs):
+        # asgiref refuses to call what only looks like a coroutine function.
+        self.made = view(*args, **kwargs)
+        if self.abandoned:
+            self.abandon()
+        return self.made
+
+    def abandon(self):
+        """Close the coroutine that was made, now or when it is."""
+        self.abandoned = True
+        if inspect.iscoroutine(self.made):
+            self.made.close()
 
 
 #: Implementations of ``dispatch`` that do no I/O themselves: the user is known when a view is called. By name, because

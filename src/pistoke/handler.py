@@ -85,6 +85,9 @@ class WebsocketHandler:
                     await self._view_raised(request, socket, exc)
                 else:
                     await self._view_returned(request, socket, response)
+        except asyncio.CancelledError:
+            driver.interrupted = True
+            raise
         finally:
             await finish(socket, driver, lane, type(self))
 
@@ -106,7 +109,11 @@ class WebsocketHandler:
         except Exception as exc:
             response = await sync_to_async(response_for_exception)(request, exc)
         if response is None:
-            driver.context = enter_view_context(request)
+            driver.context = view_context(request)
+            if not self._chain.is_light(request):
+                # Django makes a cache client for each context; what the handshake has made would be kept as long as the
+                # socket is open.
+                run_in(driver.context, forget_cache_clients)
             driver.name = request.resolver_match._func_path
             view = request.resolver_match.func
             socket.automatic = explicit_protocol(view) is None and may_answer_sockets(view)
@@ -210,13 +217,10 @@ def enter_script(scope):
         set_script_prefix(prefix)
 
 
-def enter_view_context(request):
+def view_context(request):
     """Return the context that the view runs in: None where it is that of the task, as the middleware has left it."""
     captured = request.__dict__.pop("_context", None)
-    context = None if captured is None else rehome_context(captured)
-    # Django makes a cache client for each context; those of the handshake would be kept as long as the socket is open.
-    run_in(context, forget_cache_clients)
-    return context
+    return None if captured is None else rehome_context(captured)
 
 
 async def begin_view(request):
@@ -235,7 +239,7 @@ async def finish(socket, driver, lane, sender):
     """Leave nothing of a socket behind."""
     try:
         if not socket.over:
-            await close_quietly(socket, INTERNAL_ERROR)
+            await close_quietly(socket, SERVICE_RESTART if driver.interrupted else INTERNAL_ERROR)
         await socket.stop_reading()
         await send_finished(sender, driver.context)
     finally:
