@@ -65,6 +65,8 @@ INLINE_MIDDLEWARE = {
     "pistoke.middleware.OriginMiddleware",
 }
 
+MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
+
 #: The hooks that run before the view, or in its place.
 HOOKS = ("process_request", "process_view")
 
@@ -107,8 +109,9 @@ class Chain:
         self.needs_loop = False
         # Whether middleware calls get_response, and may return something else than it gets.
         self.wraps = False
-        # Whether there may be a session to load.
+        # Whether there may be a session to load, and messages.
         self.has_session = False
+        self.has_messages = False
         link = Innermost(self)
         for path in reversed(settings.MIDDLEWARE):
             middleware = import_string(path)
@@ -137,13 +140,26 @@ class Chain:
         if isinstance(middleware, SessionMiddleware):
             self.has_session = True
         if as_hooks:
-            return Hook(path, middleware, inner) if hasattr(middleware, "process_request") else inner
+            return self._add_request_hook(path, middleware, inner)
         self.wraps = True
         if can_async:
             self.needs_loop = True
         else:
             self.blocks = True
         return (AsyncWrapper if can_async else SyncWrapper)(path, middleware)
+
+    def _add_request_hook(self, path, middleware, inner):
+        if not hasattr(middleware, "process_request"):
+            return inner
+        inline = runs_inline(type(middleware))
+        if inline and path == MESSAGES:
+            # The request makes the storage itself, when somebody looks.
+            self.has_messages = True
+            return inner
+        if not (isinstance(inner, Hooks) and inner.inline == inline):
+            inner = Hooks(inner, inline)
+        inner.hooks.insert(0, (middleware.process_request, path))
+        return inner
 
     def _add_hooks(self, path, middleware):
         hooks = [getattr(middleware, hook) for hook in HOOKS if hasattr(middleware, hook)]
@@ -160,11 +176,17 @@ class Chain:
 
         Sets ``request.resolver_match`` and what the view runs in, ``request._context``.
         """
+        if self.has_messages:
+            request._has_messages = True
         if not self.needs_loop and (self.blocks or self.must_load_session(request)):
             response = await sync_to_async(self.outermost.run_sync)(request)
         else:
             response = await self.outermost.run_async(request)
         return None if isinstance(response, PlaceholderResponse) else response
+
+    def is_light(self, request):
+        """Return whether only hooks known to do no I/O are run for a request."""
+        return not (self.blocks or self.wraps or self.needs_loop or self.must_load_session(request))
 
     def must_load_session(self, request):
         """Return whether the client has a session that the view may want."""
@@ -234,24 +256,26 @@ class Link:
             return await sync_to_async(response_for_exception)(request, exc)
 
 
-class Hook(Link):
-    """A ``process_request`` hook."""
+class Hooks(Link):
+    """The ``process_request`` hooks of middleware that stands side by side, all known to do no I/O or none."""
 
-    def __init__(self, path, middleware, inner):
-        self.path = path
-        self.hook = middleware.process_request
+    def __init__(self, inner, inline):
         self.inner = inner
-        self.inline = runs_inline(type(middleware))
+        self.inline = inline
+        # Outermost first: (hook, dotted path of the middleware).
+        self.hooks = []
 
     def ask(self, request):
-        try:
-            response = self.hook(request)
-        except Exception:
-            note_refusal(request, self.path)
-            raise
-        if response is not None:
-            note_refusal(request, self.path)
-        return response
+        for hook, path in self.hooks:
+            try:
+                response = hook(request)
+            except Exception:
+                note_refusal(request, path)
+                raise
+            if response is not None:
+                note_refusal(request, path)
+                return response
+        return None
 
     def run_sync(self, request):
         response = self.ask(request)

@@ -1,5 +1,6 @@
 """The middleware of this package: what a page needs to open a socket, and what a socket is checked for."""
 
+import functools
 import logging
 from urllib.parse import urlsplit
 
@@ -86,43 +87,60 @@ def is_exempt(view):
 
 def origin_allowed(origin, request):
     """Return whether a page of ``origin`` may open a socket here."""
-    # Hosts and schemes are compared without regard to case.
+    parsed = parse_origin(origin)
+    if parsed is None:
+        return False
+    scheme, netloc = parsed
+    if is_trusted(scheme, netloc):
+        return True
+    if scheme not in ("http", "https"):
+        # A browser's extension, or an app.
+        return "*" in settings.ALLOWED_HOSTS
+    if scheme == "http" and request.is_secure():
+        return False
+    return host_allowed(netloc, tuple(allowed_hosts()))
+
+
+@functools.lru_cache(maxsize=256)
+def parse_origin(origin):
+    """Return the scheme and the host, perhaps with a port, of an origin; None where it is no origin.
+
+    Both are in lower case: they are compared without regard to it.
+    """
     origin = origin.lower()
     try:
         parsed = urlsplit(origin)
         parsed.port  # noqa: B018: raises where it is no number
     except ValueError:
-        return False
+        return None
     if not parsed.hostname or "@" in parsed.netloc or origin != "{}://{}".format(parsed.scheme, parsed.netloc):
-        # It is a scheme, a host, perhaps a port, and nothing else (RFC 6454 section 6.2).
-        return False
-    if is_trusted(parsed):
-        return True
-    if parsed.scheme not in ("http", "https"):
-        # A browser's extension, or an app.
-        return "*" in settings.ALLOWED_HOSTS
-    if parsed.scheme == "http" and request.is_secure():
-        return False
-    return host_allowed(parsed.netloc)
+        # It has nothing else (RFC 6454 section 6.2).
+        return None
+    return parsed.scheme, parsed.netloc
 
 
-def is_trusted(parsed):
+def is_trusted(scheme, netloc):
     """Return whether ``CSRF_TRUSTED_ORIGINS`` names the origin.
 
     Its entries have a scheme from Django 4.0 on, and may begin with a wildcard; before that they are hosts, where a leading
     dot stands for all subdomains.
     """
     for trusted in settings.CSRF_TRUSTED_ORIGINS:
-        scheme, separator, netloc = trusted.lower().rpartition("://")
-        if (not separator or scheme == parsed.scheme) and is_same_domain(parsed.netloc, netloc.lstrip("*")):
+        trusted_scheme, separator, host = trusted.lower().rpartition("://")
+        if (not separator or trusted_scheme == scheme) and is_same_domain(netloc, host.lstrip("*")):
             return True
     return False
 
 
-def host_allowed(netloc):
-    """Return whether ``ALLOWED_HOSTS`` names the host, by Django's own rules for ``DEBUG`` and an empty list."""
-    allowed = settings.ALLOWED_HOSTS
-    if settings.DEBUG and not allowed:
-        allowed = [".localhost", "127.0.0.1", "[::1]"]
+def allowed_hosts():
+    """Return ``ALLOWED_HOSTS``, or what Django allows in its place while ``DEBUG`` is on."""
+    if settings.DEBUG and not settings.ALLOWED_HOSTS:
+        return [".localhost", "127.0.0.1", "[::1]"]
+    return settings.ALLOWED_HOSTS
+
+
+@functools.lru_cache(maxsize=256)
+def host_allowed(netloc, allowed):
+    """Return whether a host is among those allowed."""
     domain, port = split_domain_port(netloc)
     return bool(domain) and validate_host(domain, allowed)
