@@ -9,6 +9,7 @@ asgiref asks for an executor each time ``sync_to_async`` is called; the pool fin
 """
 
 import collections
+import contextlib
 import logging
 import queue
 import threading
@@ -35,7 +36,9 @@ IDLE_SECOND = 1
 
 THREAD_NAME = "pistoke-"
 
+# The lane whose calls those of a context are, and the lane whose call a thread is running.
 _lane = ContextVar("pistoke_lane")
+_running = threading.local()
 
 
 class Lane:
@@ -66,8 +69,16 @@ class Pool(Executor):
         self.failures = 0
 
     def submit(self, fn, *args, **kwargs):
-        """Run a call of the current context's socket, after the calls before it; return its future."""
+        """Run a call of the current context's socket, after the calls before it; return its future.
+
+        Raises RuntimeError where it would wait for itself.
+        """
         lane = _lane.get(None) or Lane()
+        if getattr(_running, "lane", None) is lane:
+            raise RuntimeError(
+                "expected async_to_sync() in synchronous code of a socket, got an event loop of its own: what it "
+                "hands to a thread would wait for the call that waits for it"
+            )
         call = Call(fn, args, kwargs)
         with self._lock:
             lane.calls.append(call)
@@ -77,34 +88,58 @@ class Pool(Executor):
 
     def _dispatch(self, lane):
         """Give the next call of a lane to a worker; called with the lock held."""
-        lane.busy = True
-        if lane.worker is not None:
-            lane.worker.inbox.put(lane)
-        elif self._idle:
-            self._idle.pop().inbox.put(lane)
-        elif self._count < max(1, conf.DATABASE_THREADS):
-            self._count += 1
-            Worker(self, self._count).inbox.put(lane)
-        else:
+        worker = lane.worker or (self._idle.pop() if self._idle else self._hire())
+        if worker is None:
             self._ready.append(lane)
+        else:
+            worker.inbox.put(lane)
+        lane.busy = True
+
+    def _hire(self):
+        """Return a new worker, None where those there are must do."""
+        if self._count >= max(1, conf.DATABASE_THREADS):
+            return None
+        try:
+            worker = Worker(self, self._count + 1)
+        except RuntimeError:
+            # The system has no more threads to give.
+            if not self._count:
+                raise
+            return None
+        self._count += 1
+        return worker
 
     def done(self, worker, lane, keeps_worker):
         """Note that a call has ended; return the lane whose call the worker runs next, None where there is none."""
         with self._lock:
             lane.worker = worker if keeps_worker else None
-            lane.busy = False
-            if lane.calls:
-                if keeps_worker:
-                    lane.busy = True
-                    return lane
-                self._ready.append(lane)
-                lane.busy = True
+            lane.busy = bool(lane.calls)
             if keeps_worker:
+                return lane if lane.busy else None
+            if lane.busy:
+                self._ready.append(lane)
+            return self._next_for(worker)
+
+    def let_go(self, worker, lane):
+        """Take a worker from a lane that keeps it for nothing; return the lane whose call it runs next, or None."""
+        with self._lock:
+            if lane.busy:
+                # Its next call is on its way to this very worker.
                 return None
-            if self._ready:
-                return self._ready.popleft()
-            self._idle.append(worker)
-            return None
+            lane.worker = None
+            return self._next_for(worker)
+
+    def _next_for(self, worker):
+        """Return the lane that has waited longest, None where the worker has to wait; called with the lock held."""
+        if self._ready:
+            return self._ready.popleft()
+        self._idle.append(worker)
+        return None
+
+    def note_failure(self):
+        """Let all workers look at their connections before they use them."""
+        with self._lock:
+            self.failures += 1
 
     def leave(self, lane):
         """Take back what a socket that has ended left open: a transaction is rolled back."""
@@ -134,6 +169,8 @@ class Call:
             result = self.fn(*self.args, **self.kwargs)
         except BaseException as exc:
             self.future.set_exception(exc)
+            # The traceback of the exception refers to this frame: without a cycle both go as soon as they can.
+            self = None
         else:
             self.future.set_result(result)
 
@@ -148,21 +185,42 @@ class Worker:
         # When its connections were used last, and how many failures of connections it knows of.
         self._used = time.monotonic()
         self._failures = pool.failures
+        # The lane that keeps this worker although it has no call.
+        self._kept = None
         # No call may keep the process from ending: a query can hang for as long as it likes.
         threading.Thread(target=self._run, name=THREAD_NAME + str(number), daemon=True).start()
 
     def _run(self):
         while True:
             try:
-                lane = self.inbox.get(timeout=self._seconds_to_keep())
+                lane = self.inbox.get(timeout=self._seconds_to_wait())
             except queue.Empty:
                 self._guarded(self._close_idle)
-                continue
+                lane = self._let_go()
             while lane is not None:
-                if lane.worker is None:
-                    self._guarded(self._check)
-                lane.calls.popleft().run()
-                lane = self.pool.done(self, lane, self._guarded(self._after_call))
+                lane = self._run_call(lane)
+
+    def _run_call(self, lane):
+        """Run the next call of a lane; return the lane whose call is next, None where none is."""
+        if lane.worker is None:
+            self._guarded(self._check)
+        _running.lane = lane
+        lane.calls.popleft().run()
+        _running.lane = None
+        keeps = self._guarded(self._after_call)
+        self._kept = lane if keeps else None
+        return self.pool.done(self, lane, keeps)
+
+    def _let_go(self):
+        """Leave a lane that has nothing open any more; return the lane whose call is next, None where none is.
+
+        A transaction ends in a call, but a server-side cursor ends wherever the last reference to it does.
+        """
+        lane = self._kept
+        if lane is None or any(has_open_work(connection) for connection in connected()):
+            return None
+        self._kept = None
+        return self.pool.let_go(self, lane)
 
     def _guarded(self, housekeeping):
         """Keep the thread alive whatever a database driver does."""
@@ -178,8 +236,13 @@ class Worker:
             return
         self._failures = self.pool.failures
         for connection in connected():
-            if not connection.is_usable():
-                connection.close()
+            self._close_if_broken(connection)
+
+    def _close_if_broken(self, connection):
+        connection.errors_occurred = False
+        if not connection.is_usable():
+            self.pool.note_failure()
+            connection.close()
 
     def _after_call(self):
         """Look what a call has left; return whether the next call of its lane must be run here."""
@@ -189,14 +252,13 @@ class Worker:
             if has_open_work(connection):
                 busy = True
             elif connection.errors_occurred:
-                connection.errors_occurred = False
-                if not connection.is_usable():
-                    connection.close()
-                    self.pool.failures += 1
+                self._close_if_broken(connection)
         return busy
 
-    def _seconds_to_keep(self):
-        """Return how long from now the connections are kept, None for ever."""
+    def _seconds_to_wait(self):
+        """Return how long to wait for a call before there is something else to do, None for ever."""
+        if self._kept is not None:
+            return IDLE_SECOND
         ages = [seconds_to_idle(connection) for connection in connected() if not has_open_work(connection)]
         ages = [age for age in ages if age is not None]
         return max(0, self._used + min(ages) - time.monotonic()) if ages else None
@@ -248,12 +310,25 @@ connection_created.connect(watch_cursors, dispatch_uid="pistoke.threads")
 
 
 def drop_open_work():
-    """Roll back and close whatever connection of this thread has something open."""
+    """Close the server-side cursors of this thread's connections, and roll back their transactions."""
     for connection in connected():
+        close_cursors(connection)
         if has_open_work(connection):
-            connection.close()
-            # A connection closed inside of ``atomic`` remembers that it was.
+            # A connection closed inside of ``atomic`` remembers that it was: the next call makes a new one.
             del connections[connection.alias]
+            try:
+                connection.close()
+            except Exception:
+                logger.exception("a database connection could not be closed")
+
+
+def close_cursors(connection):
+    """Close the server-side cursors of a connection; one that does not let itself be closed is forgotten."""
+    cursors = getattr(connection, "_pistoke_cursors", set())
+    for cursor in list(cursors):
+        cursors.discard(cursor)
+        with contextlib.suppress(Exception):
+            cursor.close()
 
 
 _pool = Pool()
