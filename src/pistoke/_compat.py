@@ -11,6 +11,7 @@ import typing
 import django
 from asgiref import sync
 from asgiref.sync import SyncToAsync
+from django.core import exceptions
 from django.core.cache import caches
 from django.db import connections
 
@@ -35,7 +36,7 @@ else:
 
 if sys.version_info >= (3, 11):
 
-    def cancelling(task: "asyncio.Task[object]", own: int) -> bool:
+    def cancelling(task: "asyncio.Task[object]", own: int, doubtful: bool) -> bool:
         """Return whether more than ``own`` cancellations of ``task`` were asked for."""
         return task.cancelling() > own
 
@@ -46,9 +47,13 @@ if sys.version_info >= (3, 11):
 
 else:
 
-    def cancelling(task: "asyncio.Task[object]", own: int) -> bool:
-        """Return whether somebody else asked to cancel ``task``: it counts nothing yet, so only where nobody here did."""
-        return not own
+    def cancelling(task: "asyncio.Task[object]", own: int, doubtful: bool) -> bool:
+        """Return whether somebody else asked to cancel ``task``, which counts nothing yet.
+
+        So only where nobody here did, and where it is not ``doubtful``: what a task that was awaited ended with looks the
+        same.
+        """
+        return not (own or doubtful)
 
     def uncancel(task: "asyncio.Task[object]", times: int) -> None:
         """Do nothing: a task does not count its cancellations yet."""
@@ -222,10 +227,8 @@ else:
             del caches._caches.caches  # type: ignore[attr-defined]  # 3.1 has it
 
 
-if django.VERSION >= (3, 2):
-    from django.core.exceptions import BadRequest as BadRequest
-else:
-    from django.core.exceptions import SuspiciousOperation as BadRequest  # type: ignore[assignment]  # its base
+#: Django 3.1 answers 400 to nothing else.
+BadRequest: "type[Exception]" = getattr(exceptions, "BadRequest", exceptions.SuspiciousOperation)
 
 
 if django.VERSION >= (5, 0):

@@ -1,9 +1,13 @@
 """HTTP, WebSocket and lifespan in one ASGI application."""
 
+from typing import Awaitable, Callable, Mapping
+
 import django.core.asgi
 
+from ._types import Receive, Scope, Send
 
-def get_asgi_application():
+
+def get_asgi_application() -> "Application":
     """Set Django up, and return an application that answers HTTP, sockets and the lifespan of the server.
 
     For ``asgi.py``, in place of the function of the same name in ``django.core.asgi``.
@@ -18,10 +22,10 @@ def get_asgi_application():
 class Application:
     """An ASGI application that passes each scope on by its type."""
 
-    def __init__(self, applications):
+    def __init__(self, applications: Mapping[str, Callable[..., Awaitable[None]]]) -> None:
         self.applications = applications
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a scope on; raise ValueError for a type that nobody knows."""
         try:
             application = self.applications[scope["type"]]
@@ -34,7 +38,7 @@ class Application:
         await application(scope, receive, send)
 
 
-async def lifespan(scope, receive, send):
+async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a server that asks to start and stop: there is nothing to do, but not answering is taken for a failure."""
     while True:
         event = await receive()

@@ -12,6 +12,8 @@ refused.
 
 import asyncio
 import logging
+import typing
+from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
@@ -25,6 +27,15 @@ from django.utils.module_loading import import_string
 from ._compat import copy_context, iscoroutinefunction
 from .conf import conf
 from .decoration import PlaceholderResponse
+
+if typing.TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from ._types import Response, View
+    from .request import WebsocketRequest
+
+    #: A hook of a middleware, and the dotted path of the latter.
+    Hook = typing.Tuple[typing.Callable[..., Any], str]
 
 logger = logging.getLogger("pistoke")
 
@@ -71,26 +82,25 @@ MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
 HOOKS = ("process_request", "process_view")
 
 
-def runs_inline(middleware):
+def runs_inline(middleware: "typing.Callable[..., Any] | str") -> bool:
     """Return whether a middleware, a class or its dotted path, runs on the event loop without a thread.
 
     It is one of those known exactly, no subclass, and its hooks are its module's own: not replaced by another package.
     """
-    if isinstance(middleware, str):
-        middleware = import_string(middleware)
-    hooks = [getattr(middleware, hook) for hook in HOOKS if hasattr(middleware, hook)]
-    return dotted_path(middleware) in INLINE_MIDDLEWARE and all(
-        getattr(hook, "__globals__", {}).get("__name__") == middleware.__module__ for hook in hooks
+    factory = import_string(middleware) if isinstance(middleware, str) else middleware
+    hooks = [getattr(factory, hook) for hook in HOOKS if hasattr(factory, hook)]
+    return dotted_path(factory) in INLINE_MIDDLEWARE and all(
+        getattr(hook, "__globals__", {}).get("__name__") == factory.__module__ for hook in hooks
     )
 
 
-def is_skipped(path, middleware):
+def is_skipped(path: str, middleware: typing.Callable[..., Any]) -> bool:
     """Return whether sockets do without a middleware, listed as ``path``."""
     skipped = SKIPPED_MIDDLEWARE.union(conf.SKIP_MIDDLEWARE)
     return path in skipped or dotted_path(middleware) in skipped
 
 
-def dotted_path(middleware):
+def dotted_path(middleware: typing.Callable[..., Any]) -> str:
     """Return where a middleware is defined."""
     return "{}.{}".format(middleware.__module__, getattr(middleware, "__qualname__", ""))
 
@@ -98,12 +108,12 @@ def dotted_path(middleware):
 class Chain:
     """The middleware of a project as sockets meet it."""
 
-    def __init__(self, origin_check):
+    def __init__(self, origin_check: "type[MiddlewareMixin]") -> None:
         """Build the chain from ``settings.MIDDLEWARE``; ``origin_check`` is a middleware class that comes first."""
         # Hooks that see the view, outermost first: (hook, dotted path of the middleware).
-        self.view_hooks = []
+        self.view_hooks: "list[Hook]" = []
         # Hooks that see an exception of the view, innermost first.
-        self.exception_hooks = []
+        self.exception_hooks: "list[typing.Callable[..., Any]]" = []
         # Whether something may block, and whether something can only run on the event loop.
         self.blocks = False
         self.needs_loop = False
@@ -112,7 +122,7 @@ class Chain:
         # Whether there may be a session to load, and messages.
         self.has_session = False
         self.has_messages = False
-        link = Innermost(self)
+        link: Link = Innermost(self)
         for path in reversed(settings.MIDDLEWARE):
             middleware = import_string(path)
             if not is_skipped(path, middleware):
@@ -120,7 +130,7 @@ class Chain:
         self._add_hooks("pistoke.middleware.OriginMiddleware", origin_check(no_response))
         self.outermost = link
 
-    def _add(self, path, factory, inner):
+    def _add(self, path: str, factory: typing.Callable[..., Any], inner: "Link") -> "Link":
         can_sync = getattr(factory, "sync_capable", True)
         can_async = getattr(factory, "async_capable", False)
         if not (can_sync or can_async):
@@ -148,7 +158,7 @@ class Chain:
             self.blocks = True
         return (AsyncWrapper if can_async else SyncWrapper)(path, middleware)
 
-    def _add_request_hook(self, path, middleware, inner):
+    def _add_request_hook(self, path: str, middleware: Any, inner: "Link") -> "Link":
         if not hasattr(middleware, "process_request"):
             return inner
         inline = runs_inline(type(middleware))
@@ -161,7 +171,7 @@ class Chain:
         inner.hooks.insert(0, (middleware.process_request, path))
         return inner
 
-    def _add_hooks(self, path, middleware):
+    def _add_hooks(self, path: str, middleware: Any) -> None:
         hooks = [getattr(middleware, hook) for hook in HOOKS if hasattr(middleware, hook)]
         if not runs_inline(type(middleware)) and not all(iscoroutinefunction(hook) for hook in hooks):
             self.blocks = True
@@ -171,7 +181,7 @@ class Chain:
         if hasattr(middleware, "process_exception"):
             self.exception_hooks.append(middleware.process_exception)
 
-    async def open(self, request):
+    async def open(self, request: "WebsocketRequest") -> "Response | None":
         """Run the chain; return None, or the response that refuses the socket.
 
         Sets ``request.resolver_match`` and what the view runs in, ``request._context``.
@@ -184,25 +194,25 @@ class Chain:
             response = await self.outermost.run_async(request)
         return None if isinstance(response, PlaceholderResponse) else response
 
-    def is_light(self, request):
+    def is_light(self, request: "WebsocketRequest") -> bool:
         """Return whether only hooks known to do no I/O are run for a request."""
         return not (self.blocks or self.wraps or self.needs_loop or self.must_load_session(request))
 
-    def must_load_session(self, request):
+    def must_load_session(self, request: "WebsocketRequest") -> bool:
         """Return whether the client has a session that the view may want."""
         return self.has_session and settings.SESSION_COOKIE_NAME in request.COOKIES
 
-    def process_exception(self, request, exc):
+    def process_exception(self, request: "WebsocketRequest", exc: Exception) -> "Response | None":
         """Return what a middleware answers to an exception of the view, None where none does."""
         for hook in self.exception_hooks:
             hook = async_to_sync(hook) if iscoroutinefunction(hook) else hook
-            response = hook(request, exc)
+            response: "Response | None" = hook(request, exc)
             if response is not None:
                 return response
         return None
 
 
-def is_hooks_only(factory):
+def is_hooks_only(factory: typing.Callable[..., Any]) -> bool:
     """Return whether a middleware is old-style: Django's mixin calls its hooks, and it knows nothing of get_response."""
     return (
         isinstance(factory, type)
@@ -212,7 +222,7 @@ def is_hooks_only(factory):
     )
 
 
-def no_response(request):
+def no_response(request: "HttpRequest") -> typing.NoReturn:
     """Stand for ``get_response`` where nobody calls it."""
     raise RuntimeError("expected the hooks of a middleware to leave get_response alone")
 
@@ -221,7 +231,7 @@ def no_response(request):
 NO_MIDDLEWARE = ""
 
 
-def note_refusal(request, path):
+def note_refusal(request: "WebsocketRequest", path: str) -> None:
     """Remember which middleware refused a socket: the first one did, those around it only pass its answer on."""
     if getattr(request, "_refused_by", None) is None:
         request._refused_by = path
@@ -235,19 +245,19 @@ class Link:
     exception into a response.
     """
 
-    def run_sync(self, request):
+    def run_sync(self, request: "WebsocketRequest") -> "Response":
         return async_to_sync(self.run_async)(request)
 
-    async def run_async(self, request):
+    async def run_async(self, request: "WebsocketRequest") -> "Response":
         return await sync_to_async(self.run_sync)(request)
 
-    def get_response_sync(self, request):
+    def get_response_sync(self, request: "WebsocketRequest") -> "Response":
         try:
             return self.run_sync(request)
         except Exception as exc:
             return response_for_exception(request, exc)
 
-    async def get_response_async(self, request):
+    async def get_response_async(self, request: "WebsocketRequest") -> "Response":
         try:
             return await self.run_async(request)
         except asyncio.CancelledError:
@@ -259,16 +269,16 @@ class Link:
 class Hooks(Link):
     """The ``process_request`` hooks of middleware that stands side by side, all known to do no I/O or none."""
 
-    def __init__(self, inner, inline):
+    def __init__(self, inner: Link, inline: bool) -> None:
         self.inner = inner
         self.inline = inline
         # Outermost first: (hook, dotted path of the middleware).
-        self.hooks = []
+        self.hooks: "list[Hook]" = []
 
-    def ask(self, request):
+    def ask(self, request: "WebsocketRequest") -> "Response | None":
         for hook, path in self.hooks:
             try:
-                response = hook(request)
+                response: "Response | None" = hook(request)
             except Exception:
                 note_refusal(request, path)
                 raise
@@ -277,11 +287,11 @@ class Hooks(Link):
                 return response
         return None
 
-    def run_sync(self, request):
+    def run_sync(self, request: "WebsocketRequest") -> "Response":
         response = self.ask(request)
         return self.inner.run_sync(request) if response is None else response
 
-    async def run_async(self, request):
+    async def run_async(self, request: "WebsocketRequest") -> "Response":
         if not self.inline:
             return await sync_to_async(self.run_sync)(request)
         response = self.ask(request)
@@ -291,11 +301,11 @@ class Hooks(Link):
 class SyncWrapper(Link):
     """A middleware that calls ``get_response`` and may block."""
 
-    def __init__(self, path, middleware):
+    def __init__(self, path: str, middleware: "typing.Callable[[WebsocketRequest], Response]") -> None:
         self.path = path
         self.middleware = middleware
 
-    def run_sync(self, request):
+    def run_sync(self, request: "WebsocketRequest") -> "Response":
         try:
             return noted(request, self.path, self.middleware(request))
         except Exception:
@@ -306,11 +316,13 @@ class SyncWrapper(Link):
 class AsyncWrapper(Link):
     """A middleware that awaits ``get_response``."""
 
-    def __init__(self, path, middleware):
+    def __init__(
+        self, path: str, middleware: "typing.Callable[[WebsocketRequest], typing.Awaitable[Response]]"
+    ) -> None:
         self.path = path
         self.middleware = middleware
 
-    async def run_async(self, request):
+    async def run_async(self, request: "WebsocketRequest") -> "Response":
         try:
             return noted(request, self.path, await self.middleware(request))
         except Exception:
@@ -318,7 +330,7 @@ class AsyncWrapper(Link):
             raise
 
 
-def noted(request, path, response):
+def noted(request: "WebsocketRequest", path: str, response: "Response | None") -> "Response":
     """Return the response of a middleware; raise where it is none, note where it refuses."""
     if response is None:
         raise ValueError("expected an HttpResponse from middleware {}, got None".format(path))
@@ -334,16 +346,17 @@ UNSEEN_PLACEHOLDER = PlaceholderResponse()
 class Innermost(Link):
     """What the innermost middleware calls: the view is found, and the hooks that see it are run."""
 
-    def __init__(self, chain):
+    def __init__(self, chain: Chain) -> None:
         self.chain = chain
 
-    def run_sync(self, request):
+    def run_sync(self, request: "WebsocketRequest") -> "Response":
         path = NO_MIDDLEWARE
         try:
             match = resolve(request)
             load_user(request)
             for hook, path in self.chain.view_hooks:
-                response = async_to_sync(hook)(request, *match) if iscoroutinefunction(hook) else hook(request, *match)
+                hook = async_to_sync(hook) if iscoroutinefunction(hook) else hook
+                response: "Response | None" = hook(request, *match)
                 if response is not None:
                     note_refusal(request, path)
                     return response
@@ -352,16 +365,15 @@ class Innermost(Link):
             raise
         return self.placeholder(request)
 
-    async def run_async(self, request):
+    async def run_async(self, request: "WebsocketRequest") -> "Response":
         if self.chain.must_load_session(request) or self.chain.blocks:
             return await sync_to_async(self.run_sync)(request)
         path = NO_MIDDLEWARE
         try:
             match = resolve(request)
             for hook, path in self.chain.view_hooks:
-                response = hook(request, *match)
-                if iscoroutinefunction(hook):
-                    response = await response
+                answer = hook(request, *match)
+                response: "Response | None" = await answer if iscoroutinefunction(hook) else answer
                 if response is not None:
                     note_refusal(request, path)
                     return response
@@ -370,7 +382,7 @@ class Innermost(Link):
             raise
         return self.placeholder(request)
 
-    def placeholder(self, request):
+    def placeholder(self, request: "WebsocketRequest") -> PlaceholderResponse:
         if not self.chain.wraps:
             return UNSEEN_PLACEHOLDER
         # The language, time zone and variables of this moment, which a middleware may take back when it goes on.
@@ -378,7 +390,7 @@ class Innermost(Link):
         return PlaceholderResponse()
 
 
-def resolve(request):
+def resolve(request: "WebsocketRequest") -> "tuple[View, tuple[Any, ...], dict[str, Any]]":
     """Find the view; return (view, args, kwargs) and set ``request.resolver_match``."""
     urlconf = getattr(request, "urlconf", None)
     if urlconf is not None:
@@ -388,7 +400,7 @@ def resolve(request):
     return match.func, match.args, match.kwargs
 
 
-def load_user(request):
+def load_user(request: "WebsocketRequest") -> None:
     """Load the session and the user: in a view there is no thread at hand for it."""
     session = getattr(request, "session", None)
     if session is not None:

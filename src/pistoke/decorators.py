@@ -2,12 +2,18 @@
 
 import copy
 import json
+import typing
+from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 
-from .decoration import DecoratedView, ViewDecorator, call_view, is_view
+from .decoration import DecoratedView, ViewDecorator, call_view
 from .protocol import close_quietly, json_codec
+
+if typing.TYPE_CHECKING:
+    from ._types import Decode, Encode, P, View
+    from .request import WebsocketRequest
 
 
 class json_messages(ViewDecorator):
@@ -17,10 +23,26 @@ class json_messages(ViewDecorator):
     default. A message that is no JSON closes the socket with 1007.
     """
 
-    def __init__(self, loads=None, dumps=None):
-        self.codec = json_codec(loads or {}, dumps or {})
+    codec: "tuple[Decode, Encode]"
 
-    async def session(self, view, request, args, kwargs):
+    if typing.TYPE_CHECKING:
+
+        @typing.overload
+        def __new__(cls, __view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]": ...  # type: ignore[misc]
+        @typing.overload
+        def __new__(
+            cls, loads: "dict[str, Any] | None" = None, dumps: "dict[str, Any] | None" = None
+        ) -> "json_messages": ...
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any: ...
+
+    else:
+
+        def __init__(self, loads=None, dumps=None):
+            self.codec = json_codec(loads or {}, dumps or {})
+
+    async def session(
+        self, view: "View", request: "WebsocketRequest", args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> Any:
         """Run the view with its messages translated."""
         socket = request._socket
         codec = socket.decode, socket.encode
@@ -41,11 +63,32 @@ class csrf_handshake(ViewDecorator):
     ``csrf_avain`` and ``virhe_avain`` are other names of the two.
     """
 
-    def __init__(self, csrf_key="csrfmiddlewaretoken", error_key=None, csrf_avain=None, virhe_avain=None):
-        self.csrf_key = csrf_avain or csrf_key
-        self.error_key = virhe_avain or error_key
+    csrf_key: str
+    error_key: "str | None"
 
-    async def session(self, view, request, args, kwargs):
+    if typing.TYPE_CHECKING:
+
+        @typing.overload
+        def __new__(cls, __view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]": ...  # type: ignore[misc]
+        @typing.overload
+        def __new__(
+            cls,
+            csrf_key: str = "csrfmiddlewaretoken",
+            error_key: "str | None" = None,
+            csrf_avain: "str | None" = None,
+            virhe_avain: "str | None" = None,
+        ) -> "csrf_handshake": ...
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any: ...
+
+    else:
+
+        def __init__(self, csrf_key="csrfmiddlewaretoken", error_key=None, csrf_avain=None, virhe_avain=None):
+            self.csrf_key = csrf_avain or csrf_key
+            self.error_key = virhe_avain or error_key
+
+    async def session(
+        self, view: "View", request: "WebsocketRequest", args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> Any:
         """Receive the token, and run the view if it is right."""
         handshake = await self.receive(request)
         if handshake is None:
@@ -55,7 +98,7 @@ class csrf_handshake(ViewDecorator):
         request.csrf_handshake = handshake
         return await call_view(view, *args, **kwargs)
 
-    async def receive(self, request):
+    async def receive(self, request: "WebsocketRequest") -> "dict[str, Any] | None":
         """Return the first message, None where it is no object; it does not count as read by the view."""
         socket = request._socket
         has_read = socket.has_read
@@ -68,7 +111,7 @@ class csrf_handshake(ViewDecorator):
                 return None
         return message if isinstance(message, dict) else None
 
-    async def fail(self, request, code, text):
+    async def fail(self, request: "WebsocketRequest", code: int, text: str) -> None:
         """Tell the client what is wrong, and close the socket."""
         if self.error_key is not None:
             error = {self.error_key: text, "status": code - 4000}
@@ -79,7 +122,7 @@ class csrf_handshake(ViewDecorator):
 class origin_exempt(ViewDecorator):
     """Let pages of any origin open the sockets of a view."""
 
-    def __call__(self, view):
+    def __call__(self, view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]":
         """Return ``view`` marked; itself it is left alone."""
         exempt = copy.copy(view) if isinstance(view, DecoratedView) else super().__call__(view)
         exempt.origin_exempt = True

@@ -2,16 +2,18 @@
 
 import functools
 import logging
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpResponseForbidden
+from django.http import HttpRequest, HttpResponseForbidden
 from django.http.request import split_domain_port, validate_host
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import is_same_domain
 from django.utils.log import log_response
 
+from ._types import View
 from .chain import SKIPPED_MIDDLEWARE, runs_inline
 from .request import WebsocketRequest
 
@@ -27,11 +29,11 @@ class WebsocketMiddleware(MiddlewareMixin):
     come through an ASGI server has none: there would be nobody to answer.
     """
 
-    def process_request(self, request):
+    def process_request(self, request: HttpRequest) -> None:
         """Set ``request.websocket``."""
         if hasattr(request, "scope") and not isinstance(request, WebsocketRequest):
             scheme = "wss" if request.is_secure() else "ws"
-            request.websocket = "{}://{}".format(scheme, request.get_host())
+            request.websocket = "{}://{}".format(scheme, request.get_host())  # type: ignore[attr-defined]  # ours
 
 
 class OriginMiddleware(MiddlewareMixin):
@@ -42,7 +44,9 @@ class OriginMiddleware(MiddlewareMixin):
     ``CSRF_TRUSTED_ORIGINS``. A client that is no browser sends no ``Origin`` and is let through.
     """
 
-    def process_view(self, request, callback, callback_args, callback_kwargs):
+    def process_view(
+        self, request: HttpRequest, callback: View, callback_args: "tuple[Any, ...]", callback_kwargs: "dict[str, Any]"
+    ) -> "HttpResponseForbidden | None":
         """Return a 403 for a bad origin, unless the view is exempt."""
         if not isinstance(request, WebsocketRequest) or is_exempt(callback):
             return None
@@ -67,25 +71,27 @@ class CsrfMiddleware(CsrfViewMiddleware):
     It stands in for Django's own middleware when a socket opens.
     """
 
-    def process_request(self, request):
+    def process_request(self, request: HttpRequest) -> None:
         """Read the token of an HTTP request."""
         if not isinstance(request, WebsocketRequest):
             super().process_request(request)
 
-    def process_view(self, request, callback, callback_args, callback_kwargs):
+    def process_view(
+        self, request: HttpRequest, callback: View, callback_args: "tuple[Any, ...]", callback_kwargs: "dict[str, Any]"
+    ) -> "HttpResponseForbidden | None":
         """Check the token of an HTTP request."""
         if isinstance(request, WebsocketRequest):
             return None
         return super().process_view(request, callback, callback_args, callback_kwargs)
 
 
-def is_exempt(view):
+def is_exempt(view: View) -> bool:
     """Return whether a view, or the ``websocket`` method of a view class, was decorated by ``origin_exempt``."""
     websocket = getattr(getattr(view, "view_class", None), "websocket", None)
     return getattr(view, "origin_exempt", getattr(websocket, "origin_exempt", False))
 
 
-def origin_allowed(origin, request):
+def origin_allowed(origin: str, request: HttpRequest) -> bool:
     """Return whether a page of ``origin`` may open a socket here."""
     parsed = parse_origin(origin)
     if parsed is None:
@@ -98,11 +104,11 @@ def origin_allowed(origin, request):
         return "*" in settings.ALLOWED_HOSTS
     if scheme == "http" and request.is_secure():
         return False
-    return host_allowed(netloc, tuple(allowed_hosts()))
+    return host_allowed(netloc, allowed_hosts())
 
 
 @functools.lru_cache(maxsize=256)
-def parse_origin(origin):
+def parse_origin(origin: str) -> "tuple[str, str] | None":
     """Return the scheme and the host, perhaps with a port, of an origin; None where it is no origin.
 
     Both are in lower case: they are compared without regard to it.
@@ -110,7 +116,7 @@ def parse_origin(origin):
     origin = origin.lower()
     try:
         parsed = urlsplit(origin)
-        parsed.port  # noqa: B018: raises where it is no number
+        parsed.port  # noqa: B018  # raises where it is no number
     except ValueError:
         return None
     if not parsed.hostname or "@" in parsed.netloc or origin != "{}://{}".format(parsed.scheme, parsed.netloc):
@@ -119,7 +125,7 @@ def parse_origin(origin):
     return parsed.scheme, parsed.netloc
 
 
-def is_trusted(scheme, netloc):
+def is_trusted(scheme: str, netloc: str) -> bool:
     """Return whether ``CSRF_TRUSTED_ORIGINS`` names the origin.
 
     Its entries have a scheme from Django 4.0 on, and may begin with a wildcard; before that they are hosts, where a leading
@@ -132,15 +138,15 @@ def is_trusted(scheme, netloc):
     return False
 
 
-def allowed_hosts():
+def allowed_hosts() -> "tuple[str, ...]":
     """Return ``ALLOWED_HOSTS``, or what Django allows in its place while ``DEBUG`` is on."""
     if settings.DEBUG and not settings.ALLOWED_HOSTS:
-        return [".localhost", "127.0.0.1", "[::1]"]
-    return settings.ALLOWED_HOSTS
+        return ".localhost", "127.0.0.1", "[::1]"
+    return tuple(settings.ALLOWED_HOSTS)
 
 
 @functools.lru_cache(maxsize=256)
-def host_allowed(netloc, allowed):
+def host_allowed(netloc: str, allowed: "tuple[str, ...]") -> bool:
     """Return whether a host is among those allowed."""
-    domain, port = split_domain_port(netloc)
+    domain, _ = split_domain_port(netloc)
     return bool(domain) and validate_host(domain, allowed)

@@ -1,14 +1,19 @@
 """Refusing a handshake with a real HTTP answer, or with the next best thing that the server can do."""
 
-import asyncio
 import http
 import inspect
 import logging
+import typing
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpResponseForbidden
 
 from .exceptions import ConnectionClosed
+
+if typing.TYPE_CHECKING:
+    from ._types import Response, Scope
+    from .socket import Socket
 
 logger = logging.getLogger("pistoke")
 
@@ -20,7 +25,7 @@ EXTENSION = "websocket.http.response"
 SECONDS_TO_END = 5
 
 
-async def refuse(socket, response, scope):
+async def refuse(socket: "Socket", response: "Response", scope: "Scope") -> None:
     """Answer a handshake with ``response``, as far as the server can; a redirect becomes a 403.
 
     A browser does not follow a redirect for a socket, and a page of another address is of no use to a script.
@@ -40,7 +45,7 @@ async def refuse(socket, response, scope):
         close_resources(response)
 
 
-def is_bare_403(response):
+def is_bare_403(response: "Response") -> bool:
     """Return whether a response says nothing that a close before the accept does not say as well."""
     return (
         response.status_code == 403
@@ -51,7 +56,7 @@ def is_bare_403(response):
     )
 
 
-async def send_response(socket, response):
+async def send_response(socket: "Socket", response: "Response") -> None:
     """Send a response in place of a socket, and wait until the server is done with it."""
     body = await read_body(response)
     start = {
@@ -65,16 +70,16 @@ async def send_response(socket, response):
         await socket.wait_for_end(SECONDS_TO_END)
 
 
-async def read_body(response):
+async def read_body(response: "Response") -> bytes:
     """Return the content of a response, a streamed one to its end."""
     if not response.streaming:
         return response.content
     if getattr(response, "is_async", False):
-        return b"".join([part async for part in response])
+        return b"".join([part async for part in response])  # type: ignore[union-attr]  # novm: 3.6 has it, in async def
     return await sync_to_async(b"".join)(response)
 
 
-def encode_headers(response, length, socket):
+def encode_headers(response: "Response", length: int, socket: "Socket") -> "list[tuple[bytes, bytes]]":
     """Return the headers of a response as pairs of bytes."""
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     if not response.has_header("Content-Length"):
@@ -84,7 +89,7 @@ def encode_headers(response, length, socket):
     return headers + (cookies[:1] if socket.is_served_by("granian") else cookies)
 
 
-def known_status(status, socket):
+def known_status(status: int, socket: "Socket") -> int:
     """Return a status that the server can send: one implementation of Uvicorn's knows only those of the registry."""
     if socket.is_served_by("uvicorn.protocols.websockets.websockets_impl"):
         known = {item.value for item in http.HTTPStatus}
@@ -92,7 +97,7 @@ def known_status(status, socket):
     return status
 
 
-def close_resources(response):
+def close_resources(response: Any) -> None:
     """Close what a response holds on to (files, say), without telling Django that a request has finished.
 
     ``request_finished`` is sent when the socket is over, once.
@@ -106,12 +111,12 @@ def close_resources(response):
     response.closed = True
 
 
-def rendered(response):
+def rendered(response: Any) -> Any:
     """Return a template response rendered; any other as it is."""
     return response.render() if callable(getattr(response, "render", None)) else response
 
 
-async def finished(response):
+async def finished(response: "Response | typing.Awaitable[Response]") -> "Response":
     """Return a response that can be sent: a template is rendered, in a thread."""
     if inspect.isawaitable(response):
         response = await response
