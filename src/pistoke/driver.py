@@ -86,7 +86,7 @@ class Driver:
         except StopIteration as end:
             return end.value
         except asyncio.CancelledError:
-            self.interrupted = self._thrown and cancelling(self._task, self._cancelled)
+            self.interrupted = self._thrown and cancelling(self._task, self._cancelled, socket.over)
             raise
         finally:
             socket.stepping = False
