@@ -14,8 +14,10 @@ import logging
 import queue
 import threading
 import time
+import typing
 import weakref
 from concurrent.futures import Executor, Future
+from typing import Any
 
 from django.db import connections
 from django.db.backends.signals import connection_created
@@ -29,6 +31,11 @@ from ._compat import (
 )
 from .conf import conf
 
+if typing.TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    T = typing.TypeVar("T")
+
 logger = logging.getLogger("pistoke")
 
 #: How long a connection is trusted after it was used, and the shortest time it is kept, in seconds.
@@ -37,7 +44,7 @@ IDLE_SECOND = 1
 THREAD_NAME = "pistoke-"
 
 # The lane whose calls those of a context are, and the lane whose call a thread is running.
-_lane = ContextVar("pistoke_lane")
+_lane: "ContextVar[Lane]" = ContextVar("pistoke_lane")
 _running = threading.local()
 
 
@@ -46,29 +53,31 @@ class Lane:
 
     __slots__ = ("busy", "calls", "worker")
 
-    def __init__(self):
+    def __init__(self) -> None:
         # Whether a call is under way, and those that wait for it.
         self.busy = False
-        self.calls = collections.deque()
+        self.calls: "collections.deque[Call]" = collections.deque()
         # The worker that must run the next call, because a transaction of this lane is open on it.
-        self.worker = None
+        self.worker: "Worker | None" = None
 
 
 class Pool(Executor):
     """Workers shared by all lanes of the process."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         # Guards all of the below and the lanes' attributes.
         self._lock = threading.Lock()
         # Workers without a call; the one that was busy last is taken first, so that the others' connections can go.
-        self._idle = []
+        self._idle: "list[Worker]" = []
         # Lanes with a call, in the order they became ready.
-        self._ready = collections.deque()
+        self._ready: "collections.deque[Lane]" = collections.deque()
         self._count = 0
         # Raised whenever a worker has seen a connection fail: the others look at theirs before they use it.
         self.failures = 0
 
-    def submit(self, fn, *args, **kwargs):
+    def submit(  # type: ignore[override]  # there is no way to say on Python 3.6 that the function has no name
+        self, fn: "typing.Callable[..., T]", *args: Any, **kwargs: Any
+    ) -> "Future[T]":
         """Run a call of the current context's socket, after the calls before it; return its future.
 
         Raises RuntimeError where it would wait for itself.
@@ -86,7 +95,7 @@ class Pool(Executor):
                 self._dispatch(lane)
         return call.future
 
-    def _dispatch(self, lane):
+    def _dispatch(self, lane: Lane) -> None:
         """Give the next call of a lane to a worker; called with the lock held."""
         worker = lane.worker or (self._idle.pop() if self._idle else self._hire())
         if worker is None:
@@ -95,7 +104,7 @@ class Pool(Executor):
             worker.inbox.put(lane)
         lane.busy = True
 
-    def _hire(self):
+    def _hire(self) -> "Worker | None":
         """Return a new worker, None where those there are must do."""
         if self._count >= max(1, conf.DATABASE_THREADS):
             return None
@@ -109,7 +118,7 @@ class Pool(Executor):
         self._count += 1
         return worker
 
-    def done(self, worker, lane, keeps_worker):
+    def done(self, worker: "Worker", lane: Lane, keeps_worker: bool) -> "Lane | None":
         """Note that a call has ended; return the lane whose call the worker runs next, None where there is none."""
         with self._lock:
             lane.worker = worker if keeps_worker else None
@@ -120,7 +129,7 @@ class Pool(Executor):
                 self._ready.append(lane)
             return self._next_for(worker)
 
-    def let_go(self, worker, lane):
+    def let_go(self, worker: "Worker", lane: Lane) -> "Lane | None":
         """Take a worker from a lane that keeps it for nothing; return the lane whose call it runs next, or None."""
         with self._lock:
             if lane.busy:
@@ -129,19 +138,19 @@ class Pool(Executor):
             lane.worker = None
             return self._next_for(worker)
 
-    def _next_for(self, worker):
+    def _next_for(self, worker: "Worker") -> "Lane | None":
         """Return the lane that has waited longest, None where the worker has to wait; called with the lock held."""
         if self._ready:
             return self._ready.popleft()
         self._idle.append(worker)
         return None
 
-    def note_failure(self):
+    def note_failure(self) -> None:
         """Let all workers look at their connections before they use them."""
         with self._lock:
             self.failures += 1
 
-    def leave(self, lane):
+    def leave(self, lane: Lane) -> None:
         """Take back what a socket that has ended left open: a transaction is rolled back."""
         with self._lock:
             if lane.worker is not None or lane.busy:
@@ -155,13 +164,13 @@ class Call:
 
     __slots__ = ("args", "fn", "future", "kwargs")
 
-    def __init__(self, fn, args, kwargs):
+    def __init__(self, fn: typing.Callable[..., Any], args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None:
         self.fn = fn
         self.args = args
         self.kwargs = kwargs
-        self.future = Future()
+        self.future: "Future[Any]" = Future()
 
-    def run(self):
+    def run(self) -> None:
         """Call the function, unless it was cancelled."""
         if not self.future.set_running_or_notify_cancel():
             return
@@ -170,7 +179,7 @@ class Call:
         except BaseException as exc:
             self.future.set_exception(exc)
             # The traceback of the exception refers to this frame: without a cycle both go as soon as they can.
-            self = None
+            del self
         else:
             self.future.set_result(result)
 
@@ -178,29 +187,29 @@ class Call:
 class Worker:
     """A thread and the database connections it has made."""
 
-    def __init__(self, pool, number):
+    def __init__(self, pool: Pool, number: int) -> None:
         self.pool = pool
         # Lanes whose next call this worker is to run.
-        self.inbox = queue.Queue()
+        self.inbox: "queue.Queue[Lane]" = queue.Queue()
         # When its connections were used last, and how many failures of connections it knows of.
         self._used = time.monotonic()
         self._failures = pool.failures
         # The lane that keeps this worker although it has no call.
-        self._kept = None
+        self._kept: "Lane | None" = None
         # No call may keep the process from ending: a query can hang for as long as it likes.
         threading.Thread(target=self._run, name=THREAD_NAME + str(number), daemon=True).start()
 
-    def _run(self):
+    def _run(self) -> None:
         while True:
             try:
-                lane = self.inbox.get(timeout=self._seconds_to_wait())
+                lane: "Lane | None" = self.inbox.get(timeout=self._seconds_to_wait())
             except queue.Empty:
                 self._guarded(self._close_idle)
                 lane = self._let_go()
             while lane is not None:
                 lane = self._run_call(lane)
 
-    def _run_call(self, lane):
+    def _run_call(self, lane: Lane) -> "Lane | None":
         """Run the next call of a lane; return the lane whose call is next, None where none is."""
         if lane.worker is None:
             self._guarded(self._check)
@@ -211,7 +220,7 @@ class Worker:
         self._kept = lane if keeps else None
         return self.pool.done(self, lane, keeps)
 
-    def _let_go(self):
+    def _let_go(self) -> "Lane | None":
         """Leave a lane that has nothing open any more; return the lane whose call is next, None where none is.
 
         A transaction ends in a call, but a server-side cursor ends wherever the last reference to it does.
@@ -222,7 +231,7 @@ class Worker:
         self._kept = None
         return self.pool.let_go(self, lane)
 
-    def _guarded(self, housekeeping):
+    def _guarded(self, housekeeping: "typing.Callable[[], T]") -> "T | bool":
         """Keep the thread alive whatever a database driver does."""
         try:
             return housekeeping()
@@ -230,7 +239,7 @@ class Worker:
             logger.exception("a database connection could not be looked after")
             return False
 
-    def _check(self):
+    def _check(self) -> None:
         """Look whether the connections still work, if there is reason to doubt it."""
         if self._failures == self.pool.failures and time.monotonic() - self._used < IDLE_SECOND:
             return
@@ -238,13 +247,13 @@ class Worker:
         for connection in connected():
             self._close_if_broken(connection)
 
-    def _close_if_broken(self, connection):
+    def _close_if_broken(self, connection: "BaseDatabaseWrapper") -> None:
         connection.errors_occurred = False
         if not connection.is_usable():
             self.pool.note_failure()
             connection.close()
 
-    def _after_call(self):
+    def _after_call(self) -> bool:
         """Look what a call has left; return whether the next call of its lane must be run here."""
         self._used = time.monotonic()
         busy = False
@@ -255,15 +264,15 @@ class Worker:
                 self._close_if_broken(connection)
         return busy
 
-    def _seconds_to_wait(self):
+    def _seconds_to_wait(self) -> "float | None":
         """Return how long to wait for a call before there is something else to do, None for ever."""
         if self._kept is not None:
             return IDLE_SECOND
         ages = [seconds_to_idle(connection) for connection in connected() if not has_open_work(connection)]
-        ages = [age for age in ages if age is not None]
-        return max(0, self._used + min(ages) - time.monotonic()) if ages else None
+        limits = [age for age in ages if age is not None]
+        return max(0, self._used + min(limits) - time.monotonic()) if limits else None
 
-    def _close_idle(self):
+    def _close_idle(self) -> None:
         idle = time.monotonic() - self._used
         for connection in connected():
             age = seconds_to_idle(connection)
@@ -271,18 +280,18 @@ class Worker:
                 connection.close()
 
 
-def connected():
+def connected() -> "list[BaseDatabaseWrapper]":
     """Return the database connections of this thread that are open."""
     return [connection for connection in thread_connections() if connection.connection is not None]
 
 
-def seconds_to_idle(connection):
+def seconds_to_idle(connection: "BaseDatabaseWrapper") -> "float | None":
     """Return how long a connection is kept without being used, None for ever: ``CONN_MAX_AGE``, but a second at least."""
     age = connection.settings_dict["CONN_MAX_AGE"]
     return None if age is None else max(age, IDLE_SECOND)
 
 
-def has_open_work(connection):
+def has_open_work(connection: "BaseDatabaseWrapper") -> bool:
     """Return whether the next query of a socket must meet the same connection."""
     return (
         connection.in_atomic_block
@@ -291,25 +300,26 @@ def has_open_work(connection):
     )
 
 
-def watch_cursors(connection, **kwargs):
+def watch_cursors(connection: "BaseDatabaseWrapper", **kwargs: object) -> None:
     """Remember the server-side cursors of a connection of one of our threads."""
     if not threading.current_thread().name.startswith(THREAD_NAME) or "chunked_cursor" in vars(connection):
         return
     make = connection.chunked_cursor
-    cursors = connection._pistoke_cursors = weakref.WeakSet()
+    cursors: "weakref.WeakSet[Any]" = weakref.WeakSet()
+    connection._pistoke_cursors = cursors  # type: ignore[attr-defined]  # ours
 
-    def chunked_cursor(*args, **kwargs):
+    def chunked_cursor(*args: Any, **kwargs: Any) -> Any:
         cursor = make(*args, **kwargs)
         cursors.add(cursor)
         return cursor
 
-    connection.chunked_cursor = chunked_cursor
+    connection.chunked_cursor = chunked_cursor  # type: ignore[method-assign]  # of this connection alone
 
 
 connection_created.connect(watch_cursors, dispatch_uid="pistoke.threads")
 
 
-def drop_open_work():
+def drop_open_work() -> None:
     """Close the server-side cursors of this thread's connections, and roll back their transactions."""
     for connection in connected():
         close_cursors(connection)
@@ -322,9 +332,9 @@ def drop_open_work():
                 logger.exception("a database connection could not be closed")
 
 
-def close_cursors(connection):
+def close_cursors(connection: "BaseDatabaseWrapper") -> None:
     """Close the server-side cursors of a connection; one that does not let itself be closed is forgotten."""
-    cursors = getattr(connection, "_pistoke_cursors", set())
+    cursors: "set[Any]" = getattr(connection, "_pistoke_cursors", set())
     for cursor in list(cursors):
         cursors.discard(cursor)
         with contextlib.suppress(Exception):
@@ -335,16 +345,16 @@ _pool = Pool()
 _pool_context = thread_sensitive_context(_pool) if HAS_THREAD_SENSITIVE_CONTEXT else None
 
 
-def enter(lane):
+def enter(lane: Lane) -> None:
     """Run the synchronous code of this context as calls of ``lane``.
 
     Where asgiref knows no contexts (on Python 3.6) all synchronous code of the process shares its one thread.
     """
-    if HAS_THREAD_SENSITIVE_CONTEXT:
+    if _pool_context is not None:
         _lane.set(lane)
         enter_thread_sensitive_context(_pool_context)
 
 
-def leave(lane):
+def leave(lane: Lane) -> None:
     """Take back what the calls of ``lane`` left open."""
     _pool.leave(lane)
