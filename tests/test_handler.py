@@ -548,3 +548,15 @@ async def test_a_time_out_loses_no_message():
 async def test_the_wrong_scope_is_named():
     with pytest.raises(ValueError, match="expected an ASGI scope of type 'websocket', got 'http'"):
         await WebsocketHandler()({"type": "http"}, None, None)
+
+
+@pytest.mark.parametrize("protocol", [lambda view: view, WebsocketProtocol], ids=["automatic", "explicit"])
+async def test_a_plain_def_is_named(protocol, caplog):
+    def view(request):
+        pass
+
+    server, routes = serve(protocol(view))
+    with routes:
+        await server.run(WebsocketHandler())
+    assert server.closed == 1011
+    assert "expected an 'async def' as the view of a socket" in str(caplog.records[-1].exc_info[1])

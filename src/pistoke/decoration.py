@@ -11,6 +11,7 @@ import inspect
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views import View
 
@@ -134,10 +135,18 @@ async def begin(view, *args, **kwargs):
     """Call a view of a socket and return what the call returns: a coroutine, as a rule.
 
     Code that may do anything before its first ``await`` (a plain ``def`` decorator, a ``dispatch`` that is not Django's
-    own) is called in a thread. Whether it may is known, and never tried.
+    own) is called in a thread. Whether it may is known, and never tried. Raises TypeError for a plain ``def`` that answers
+    nothing.
     """
-    if returns_at_once(view):
-        return view(*args, **kwargs)
+    response = view(*args, **kwargs) if returns_at_once(view) else await _call_in_thread(view, args, kwargs)
+    if inspect.isawaitable(response) or isinstance(response, HttpResponseBase):
+        return response
+    raise TypeError(
+        "expected an 'async def' as the view of a socket, got {!r}, a plain 'def' that returned {!r}".format(view, response)
+    )
+
+
+async def _call_in_thread(view, args, kwargs):
     call = _Call()
     try:
         return await sync_to_async(call.run)(view, args, kwargs)

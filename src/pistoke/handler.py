@@ -45,6 +45,9 @@ class WebsocketHandler:
     #: How long a view may go on without its client, in seconds; None leaves it to the settings.
     disconnect_grace = None
 
+    #: What a view is called with.
+    request_class = WebsocketRequest
+
     _chain = None
 
     def __init__(self):
@@ -96,7 +99,7 @@ class WebsocketHandler:
         await send_started(type(self), scope)
         enter_script(scope)
         try:
-            request = WebsocketRequest(scope, socket)
+            request = self.request_class(scope, socket)
         except UnicodeError:
             logger.warning("Bad Request (UnicodeDecodeError): %r", scope.get("raw_path") or scope["path"])
             await refuse(socket, HttpResponseBadRequest(), scope)
