@@ -101,9 +101,9 @@ class csrf_handshake(ViewDecorator):
     async def receive(self, request: "WebsocketRequest") -> "dict[str, Any] | None":
         """Return the first message, None where it is no object; it does not count as read by the view."""
         socket = request._socket
-        has_read = socket.has_read
+        has_read, readable = socket.has_read, socket.readable
         message = await request.receive()
-        socket.has_read = socket.readable = has_read
+        socket.has_read, socket.readable = has_read, readable and socket.readable
         if socket.decode is None:
             try:
                 message = json.loads(message)
