@@ -99,5 +99,5 @@ async def test_a_server_that_stops_before_it_has_started_is_answered():
 
 def test_it_sets_django_up():
     environment = dict(os.environ, DJANGO_SETTINGS_MODULE="tests.settings", PYTHONPATH=os.pathsep.join(sys.path))
-    code = "from pistoke.asgi import get_asgi_application; get_asgi_application(); from django.apps import apps; assert apps.ready"
+    code = "import pistoke.asgi, django.apps; pistoke.asgi.get_asgi_application(); assert django.apps.apps.ready"
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)

@@ -203,6 +203,15 @@ async def handshake(*names, view=view, server=None, **settings):
     return server
 
 
+async def until(condition):
+    """Wait until something is true."""
+    for _ in range(5000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("waited in vain")
+
+
 def with_session():
     return Server("/view/", [("cookie", "{}=a-key-of-eight-letters".format(settings.SESSION_COOKIE_NAME))])
 
@@ -292,12 +301,12 @@ async def test_unused_middleware_is_left_out(caplog):
 
 def test_a_factory_that_returns_none_is_named():
     with middleware_settings("forgets_to_return"):
-        with pytest.raises(ImproperlyConfigured, match="from the factory .*forgets_to_return, got None"):
+        with pytest.raises(ImproperlyConfigured, match=r"from the factory .*forgets_to_return, got None"):
             WebsocketHandler()
 
 
 def test_a_middleware_that_is_neither_sync_nor_async_is_named():
-    with middleware_settings("neither"), pytest.raises(RuntimeError, match="expected middleware .*neither to have"):
+    with middleware_settings("neither"), pytest.raises(RuntimeError, match=r"expected middleware .*neither to have"):
         WebsocketHandler()
 
 
@@ -831,8 +840,7 @@ async def test_a_cancelled_handshake_is_no_response(around):
     server = Server("/view/")
     with middleware_settings(*around, "never_done"), urls(view=view):
         task = server.start(WebsocketHandler())
-        while "waiting" not in seen:
-            await asyncio.sleep(0)
+        await until(lambda: "waiting" in seen)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

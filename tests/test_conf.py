@@ -33,16 +33,16 @@ def test_a_changed_setting_is_in_force_at_once_and_as_long_as_it_lasts(name):
 
 def test_other_settings_may_change():
     with override_settings(DEBUG=True, PISTOKE_OTHER=1):
-        assert conf.DISCONNECT_GRACE == DEFAULTS["PISTOKE_DISCONNECT_GRACE"]
+        assert DEFAULTS["PISTOKE_DISCONNECT_GRACE"] == conf.DISCONNECT_GRACE
 
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="NO_SUCH"):
-        conf.NO_SUCH
+        assert conf.NO_SUCH
 
 
 def test_a_setting_is_read_once():
-    assert conf.DISCONNECT_GRACE == conf.__dict__["DISCONNECT_GRACE"]
+    assert conf.__dict__["DISCONNECT_GRACE"] == conf.DISCONNECT_GRACE
 
 
 WITHOUT_SETTINGS = """

@@ -16,6 +16,7 @@ from pistoke.protocol import WebsocketProtocol
 
 from .asgi import Server, urls
 
+
 async def echo(request):
     async for message in request:
         await request.send(message)

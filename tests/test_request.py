@@ -87,8 +87,8 @@ def test_it_is_an_asgi_request_with_a_method_of_its_own():
     {"root_path": "/mounted", "path": "/elsewhere/path/"},
 ], ids=str)
 def test_meta_is_what_django_makes_of_the_same_headers(more):
-    theirs = http_request(**more).META
-    assert request(**more).META == dict(theirs, REQUEST_METHOD="Websocket")
+    theirs = dict(http_request(**more).META, REQUEST_METHOD="Websocket")
+    assert theirs == request(**more).META
 
 
 def test_meta_is_made_of_the_least_a_scope_may_have():
@@ -361,6 +361,32 @@ async def test_a_changed_session_is_not_saved_by_itself(sessions):
     await run_logged_in(view)
 
 
+# Messages of Django's
+
+
+async def test_messages_of_the_next_page_are_made_when_somebody_looks():
+    from django.contrib import messages
+
+    async def view(request):
+        assert "_messages" not in request.__dict__
+        messages.info(request, "hello")
+        assert [str(message) for message in messages.get_messages(request)] == ["hello"]
+
+    await seen(view)
+
+
+async def test_without_their_middleware_there_are_no_messages():
+    from django.contrib import messages
+
+    async def view(request):
+        assert not hasattr(request, "_messages")
+        with pytest.raises(messages.MessageFailure):
+            messages.info(request, "hello")
+
+    with override_settings(MIDDLEWARE=[]):
+        await seen(view)
+
+
 # CSRF
 
 
@@ -415,7 +441,8 @@ def test_a_token_is_checked_as_often_as_one_likes():
 
 
 @pytest.mark.parametrize("token", [
-    None, "", " ", "x", "x" * 32, "x" * 64, "x" * 100000, "ä" * 32, "\x00" * 64, "\udcff" * 64, 7, 1.5, b"x" * 64, [], {}, object(), True,
+    None, "", " ", "x", "x" * 32, "x" * 64, "x" * 100000, "ä" * 32, "\x00" * 64, "\udcff" * 64,
+    7, 1.5, b"x" * 64, [], {}, object(), True,
 ], ids=lambda token: repr(token)[:12])
 def test_anything_else_is_wrong(token):
     cookie, _ = form_token()

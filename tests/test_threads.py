@@ -20,6 +20,7 @@ from pistoke.handler import WebsocketHandler
 from pistoke.threads import Lane, Pool, Worker
 
 from .asgi import Server, urls
+from .test_chain import until
 
 ALIAS = "threads"
 SECONDS = 10
@@ -849,8 +850,7 @@ async def test_a_cancelled_view_may_clean_up_in_its_thread(pool, database):
     server = Server("/view/")
     with urls(view=view):
         task = server.start(WebsocketHandler())
-        while not begun.is_set():
-            await asyncio.sleep(0.001)
+        await until(begun.is_set)
         server.leave()
         await asyncio.sleep(0.01)
         gate.set()

@@ -141,7 +141,7 @@ def test_the_socket_does_not_make_a_page_async(view_class, is_async):
 
 def test_pages_are_all_sync_or_all_async():
     with pytest.raises(ImproperlyConfigured, match="expected the HTTP methods of MixedPage to be all sync or all async"):
-        MixedPage.view_is_async
+        assert MixedPage.view_is_async
 
 
 @pytest.mark.skipif(django.VERSION < (4, 1), reason="asynchronous view classes are newer")
