@@ -2,8 +2,6 @@
 import asyncio
 import inspect
 
-import pytest
-
 
 def pytest_pyfunc_call(pyfuncitem):
     """Run an ``async def`` test function."""

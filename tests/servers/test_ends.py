@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from .clients import Bare, Closed, Frame, Library, PING, PONG, TEXT, close_frame
+from .clients import PING, PONG, TEXT, Bare, Closed, Frame, Library, close_frame
 
 
 def ended(server, key):

@@ -7,6 +7,7 @@ from django.views import generic
 from pistoke.nakyma import WebsocketNakyma
 from pistoke.protokolla import WebsocketProtokolla
 
+
 @method_decorator(WebsocketProtokolla(), name='websocket')
 class Nakyma(WebsocketNakyma, generic.TemplateView):
   template_name = 'sovellus/nakyma.html'
