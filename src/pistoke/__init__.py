@@ -13,8 +13,8 @@ if typing.TYPE_CHECKING:
     from .nakyma import WebsocketNakyma
     from .protocol import WebsocketJSONProtocol, WebsocketProtocol, WebsocketSubprotocol
     from .protokolla import (
-        WebsocketAliprotokolla,
         WebsocketAliProtokolla,
+        WebsocketAliprotokolla,
         WebsocketJSONProtokolla,
         WebsocketProtokolla,
     )
@@ -45,7 +45,7 @@ class Pistoke(AppConfig):
     name = "pistoke"
     verbose_name = "Pistoke"
 
-    def ready(self):
+    def ready(self) -> None:
         """Register the system checks."""
         from . import checks  # noqa: F401
 
@@ -62,7 +62,7 @@ class _Package(types.ModuleType):
     would do the same from Python 3.7 on.)
     """
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> typing.Any:
         if name in __all__:
             for module in _MODULES:
                 found = getattr(importlib.import_module("pistoke." + module), name, None)
