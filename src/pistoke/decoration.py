@@ -41,7 +41,7 @@ class PlaceholderResponse(HttpResponse):
 
 
 class SocketResponse(PlaceholderResponse):
-    """Runs a socket when it is awaited, and comes to a placeholder."""
+    """Runs a socket when it is awaited, and comes to what the view answers: to a placeholder, where that is nothing."""
 
     def __init__(self, decorator, view, request, args, kwargs):
         self._decorator = decorator
@@ -52,8 +52,8 @@ class SocketResponse(PlaceholderResponse):
 
     async def run(self):
         """Run the socket."""
-        await self._decorator.session(*self._call)
-        return self
+        response = await self._decorator.session(*self._call)
+        return self if response is None else response
 
     async def begin(self):
         """Open the socket and call the view; return what the call returns.
