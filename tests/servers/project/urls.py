@@ -43,6 +43,7 @@ def route(name, view):
 
 urlpatterns = nakyma.urlpatterns + [
     path("login/", views.sign_in),
+    path("favicon.ico", views.no_icon),
     path("address/", views.socket_address),
     path("too-many/", views.echo),
     path("slow-handshake/", views.reads),

@@ -54,6 +54,11 @@ def socket_address(request):
     return JsonResponse({"websocket": request.websocket})
 
 
+def no_icon(request):
+    """Answer a browser that asks for the icon of the site."""
+    return HttpResponse(status=204)
+
+
 # Messages
 
 

@@ -1,0 +1,1 @@
+"""What README.fi.md shows, in a real browser."""
