@@ -9,7 +9,7 @@ import sys
 import typing
 
 import django
-from asgiref import sync
+from asgiref import local, sync
 from asgiref.sync import SyncToAsync
 from django.core import exceptions
 from django.core.cache import caches
@@ -80,7 +80,7 @@ else:
     iscoroutinefunction = asyncio.iscoroutinefunction
 
 #: The attributes in which a coroutine mark is kept.
-COROUTINE_MARKS = ("_is_coroutine", "_is_coroutine_mark")
+COROUTINE_MARKS = ("_is_coroutine", "_is_coroutine_marker")
 
 
 def is_async_def(func: object) -> bool:
@@ -96,18 +96,46 @@ def is_async_def(func: object) -> bool:
 
 # Contexts ------------------------------------------------------------------------------------------------------------
 
+#: Whether asgiref keeps a ``Local`` (language, time zone, URLconf) in context variables; before 3.8 it ties it to the task.
+HAS_LOCALS_IN_CONTEXT = hasattr(local, "_CVar")
+
+
+class Moment:
+    """The language and time zone of a moment."""
+
+    def __init__(self) -> None:
+        from django.utils import timezone, translation
+
+        self.language = translation.get_language()
+        self.timezone = timezone.get_current_timezone()
+
+    def activate(self) -> None:
+        """Bring them back."""
+        from django.utils import timezone, translation
+
+        timezone.activate(self.timezone)
+        if self.language is None:
+            translation.deactivate_all()
+        else:
+            translation.activate(self.language)
+
+
 if sys.version_info >= (3, 7):
     import contextvars
 
     Context = contextvars.Context
     ContextVar = contextvars.ContextVar
 
+    _moment = contextvars.ContextVar("pistoke_moment")  # type: contextvars.ContextVar[Moment]
+
     def copy_context() -> Context:
         """Return a copy of the current context that is not changed with it.
 
-        Up to version 3.8 asgiref changes the values of a ``Local`` (the language, say) in a dict that copies share.
+        Up to version 3.8 asgiref changes the values of a ``Local`` in a dict that copies share.
         """
         context = contextvars.copy_context()
+        if not HAS_LOCALS_IN_CONTEXT:
+            context.run(_moment.set, Moment())
         for variable, value in list(context.items()):
             if variable.name == "asgiref.local" and type(value) is dict:
                 context.run(variable.set, value.copy())
@@ -121,6 +149,8 @@ if sys.version_info >= (3, 7):
         """
         here = contextvars.copy_context()
         here.run(sync._restore_context, context)
+        if not HAS_LOCALS_IN_CONTEXT:
+            context[_moment].activate()
         return here
 
 else:
@@ -137,26 +167,15 @@ else:
         def set(self, value: object) -> None:
             pass
 
-    class Context:
-        """The language and time zone of the moment; ``Local`` itself is tied to the task here."""
+    class Context(Moment):
+        """The language and time zone of the moment, in the place of a context."""
 
-        def __init__(self) -> None:
-            from django.utils import timezone, translation
-
-            self.language = translation.get_language()
-            self.timezone = timezone.get_current_timezone()
-            self.entered = False
+        entered = False
 
         def run(self, func: typing.Callable[..., typing.Any], *args: object, **kwargs: object) -> typing.Any:
             if not self.entered:
-                from django.utils import timezone, translation
-
                 self.entered = True
-                timezone.activate(self.timezone)
-                if self.language is None:
-                    translation.deactivate_all()
-                else:
-                    translation.activate(self.language)
+                self.activate()
             return func(*args, **kwargs)
 
     copy_context = Context
