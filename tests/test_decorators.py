@@ -8,7 +8,6 @@ import pytest
 from django.middleware.csrf import get_token
 from django.test import RequestFactory, override_settings
 from django.utils.decorators import method_decorator
-from django.utils.translation import override
 
 from pistoke.decoration import DecoratedView
 from pistoke.decorators import csrf_handshake, json_messages, origin_exempt
@@ -160,7 +159,7 @@ async def test_the_client_is_told_under_the_key_that_was_asked_for():
 
 
 async def test_the_client_is_told_in_its_language():
-    with override("fi"):
+    with override_settings(LANGUAGE_CODE="fi"):
         server = await exchange(csrf_handshake(error_key="virhe")(echo), "{}")
         assert json.loads(server.messages[0])["virhe"] == "CSRF-avain puuttuu tai se on virheellinen!"
         server = await exchange(csrf_handshake(error_key="virhe")(echo), "")
