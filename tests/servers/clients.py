@@ -231,8 +231,16 @@ class Bare(Client):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
+    def hang_up(self):
+        """Be gone without a close frame."""
+        self.socket.close()
+
     def leave(self):
         """Be gone."""
+        try:
+            self.close()
+        except OSError:
+            pass
         self.socket.close()
 
 

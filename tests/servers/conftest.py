@@ -87,7 +87,7 @@ def key():
 def skip_limited(request, server):
     """Skip the test where the server cannot do what it is about."""
     for mark in request.node.iter_markers("limit"):
-        if server.name in mark.args:
+        if {server.name, *server.groups} & set(mark.args):
             pytest.skip("{}: {}".format(server.name, mark.kwargs["reason"]))
 
 

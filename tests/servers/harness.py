@@ -82,10 +82,11 @@ class Server:
     package = None
     exists = True
 
+    #: What marks of tests know it by, beside its name.
+    groups = ()
+
     # What it can do. A False comes with a reason, in the docstring of the class.
 
-    #: Answers a refused handshake with a status other than 403.
-    denies = True
     #: Tells the view which code and reason the client closed with.
     knows_code = True
     knows_reason = True
@@ -237,7 +238,11 @@ class Uvicorn(Server):
     package = "uvicorn[standard]"
     implementation = "websockets"
     loop = "asyncio"
-    noise = (r"[^\n]*UvicornDeprecationWarning[^\n]*\n",)
+    # The versions for older Pythons tell no reasons.
+    knows_reason = sys.version_info >= (3, 8)
+    # A warning of the newest, and what the oldest makes of a client that leaves during the handshake.
+    noise = (r"[^\n]*UvicornDeprecationWarning[^\n]*\n", r"Error in opening handshake\n.*?\nAssertionError\n")
+    groups = ("old-uvicorn-websockets",) if sys.version_info < (3, 7) else ()
 
     def command(self):
         return [
@@ -261,6 +266,7 @@ class UvicornWsproto(Uvicorn):
     modules = ("uvicorn", "wsproto")
     package = "uvicorn wsproto"
     implementation = "wsproto"
+    groups = ("old-uvicorn-wsproto",) if sys.version_info < (3, 7) else ()
 
 
 class Hypercorn(Server):
@@ -284,7 +290,6 @@ class Daphne(Server):
     name = "daphne"
     modules = ("daphne",)
     package = "daphne"
-    denies = False
     knows_reason = False
     # It stumbles over what is left of a handshake of the last second, and ends no view at all then.
     housekeeping = 2.5

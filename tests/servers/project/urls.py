@@ -17,6 +17,7 @@ SOCKETS = [
     views.flood_after_reading,
     views.facts,
     views.csrf,
+    views.extensions,
     views.returns_at_once,
     views.returns_after_sending,
     views.raises_in_protocol,

@@ -177,6 +177,12 @@ async def undecoded(request, word="none"):
 
 
 @WebsocketJSONProtocol
+async def extensions(request):
+    """Send what the server says that it can do beyond the minimum."""
+    await request.send(sorted(request.scope.get("extensions") or {}))
+
+
+@WebsocketJSONProtocol
 async def csrf(request):
     """Check tokens."""
     async for token in request:
