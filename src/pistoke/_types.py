@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, MutableMapping, Union
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse, StreamingHttpResponse
+    from django.http.response import HttpResponseBase
     from typing_extensions import ParamSpec
 
-    #: A response of any kind: each has a base in common, but that has no content.
-    Response = Union[HttpResponse, StreamingHttpResponse]
+    #: A response of any kind.
+    Response = HttpResponseBase
 
     #: What a view is called with. A decorated view is called with the same; what comes of it depends on the request.
     P = ParamSpec("P")

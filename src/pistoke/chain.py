@@ -202,7 +202,7 @@ class Chain:
         """Return whether the client has a session that the view may want."""
         return self.has_session and settings.SESSION_COOKIE_NAME in request.COOKIES
 
-    def process_exception(self, request: "WebsocketRequest", exc: Exception) -> "Response | None":
+    def process_exception(self, request: "WebsocketRequest", exc: BaseException) -> "Response | None":
         """Return what a middleware answers to an exception of the view, None where none does."""
         for hook in self.exception_hooks:
             hook = async_to_sync(hook) if iscoroutinefunction(hook) else hook

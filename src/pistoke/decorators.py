@@ -125,5 +125,5 @@ class origin_exempt(ViewDecorator):
     def __call__(self, view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]":
         """Return ``view`` marked; itself it is left alone."""
         exempt = copy.copy(view) if isinstance(view, DecoratedView) else super().__call__(view)
-        exempt.origin_exempt = True
+        exempt.origin_exempt = True  # type: ignore[union-attr]  # it is a DecoratedView
         return exempt

@@ -3,6 +3,8 @@
 import asyncio
 import inspect
 import logging
+import typing
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -29,6 +31,14 @@ from .refusal import finished, refuse
 from .request import WebsocketRequest
 from .socket import Socket
 
+if typing.TYPE_CHECKING:
+    from django.dispatch import Signal
+    from django.http import HttpResponse
+
+    from ._compat import Context
+    from ._types import Receive, Response, Scope, Send, View
+    from .protocol import WebsocketProtocol
+
 logger = logging.getLogger("django.request")
 
 
@@ -39,25 +49,25 @@ class WebsocketHandler:
     """
 
     #: Whether ``request.check_csrf`` looks at its token; Django's test clients do without.
-    enforce_csrf_checks = True
+    enforce_csrf_checks: bool = True
     #: Whether synchronous code runs in the threads of this package, and not where asgiref runs it by default.
-    use_database_threads = True
+    use_database_threads: bool = True
     #: How long a view may go on without its client, in seconds; None leaves it to the settings.
-    disconnect_grace = None
+    disconnect_grace: "float | None" = None
 
     #: What a view is called with.
-    request_class = WebsocketRequest
+    request_class: "type[WebsocketRequest]" = WebsocketRequest
 
-    _chain = None
+    _chain: Chain
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.load_middleware()
 
-    def load_middleware(self):
+    def load_middleware(self) -> None:
         """Build the middleware chain from the settings of now."""
         self._chain = Chain(OriginMiddleware)
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer one socket, as an ASGI server asks."""
         if scope["type"] != "websocket":
             raise ValueError(
@@ -94,7 +104,7 @@ class WebsocketHandler:
         finally:
             await finish(socket, driver, lane, type(self))
 
-    async def _open(self, scope, socket, driver):
+    async def _open(self, scope: "Scope", socket: Socket, driver: Driver) -> "WebsocketRequest | None":
         """Run the middleware; return the request, None where the socket was refused."""
         await send_started(type(self), scope)
         enter_script(scope)
@@ -128,7 +138,7 @@ class WebsocketHandler:
         await self._refuse(request, socket, response)
         return None
 
-    async def _refuse(self, request, socket, response):
+    async def _refuse(self, request: WebsocketRequest, socket: Socket, response: "Response") -> None:
         """Answer the handshake; with a 500 where the answer itself fails, in its template or its stream."""
         try:
             await refuse(socket, await finished(response), request.scope)
@@ -139,7 +149,9 @@ class WebsocketHandler:
             if socket.application is State.CONNECTING:
                 await refuse(socket, response, request.scope)
 
-    async def _view_cancelled(self, request, socket, driver, exc):
+    async def _view_cancelled(
+        self, request: WebsocketRequest, socket: Socket, driver: Driver, exc: asyncio.CancelledError
+    ) -> None:
         if driver.interrupted:
             await close_quietly(socket, SERVICE_RESTART)
             raise exc
@@ -147,11 +159,12 @@ class WebsocketHandler:
             # Something that the view awaited was cancelled, and not the view.
             await self._view_raised(request, socket, exc)
 
-    async def _view_returned(self, request, socket, response):
+    async def _view_returned(self, request: WebsocketRequest, socket: Socket, response: Any) -> None:
         try:
             code = close_code_for_response(response)
         except TypeError as exc:
-            return await self._view_raised(request, socket, exc)
+            await self._view_raised(request, socket, exc)
+            return
         if isinstance(response, HttpResponseBase) and response.status_code >= 400:
             await sync_to_async(log_answer)(request, response)
         if isinstance(response, HttpResponseBase) and socket.application is State.CONNECTING and not socket.automatic:
@@ -159,7 +172,7 @@ class WebsocketHandler:
         elif not socket.over:
             await close_quietly(socket, code)
 
-    async def _view_raised(self, request, socket, exc):
+    async def _view_raised(self, request: WebsocketRequest, socket: Socket, exc: BaseException) -> None:
         if is_own_disconnect(exc, socket):
             return None
         if isinstance(exc, SubprotocolMismatch) and socket.application is State.CONNECTING:
@@ -176,35 +189,36 @@ class WebsocketHandler:
                 return await self._view_returned(request, socket, response)
         return await self._fail(request, socket, exc)
 
-    async def _fail(self, request, socket, exc):
+    async def _fail(self, request: WebsocketRequest, socket: Socket, exc: BaseException) -> None:
         if socket.application is State.CONNECTING and not socket.automatic:
             response = await self.report_exception(request, exc)
-            return await self._refuse(request, socket, response)
-        await close_quietly(socket, close_code_for_exception(exc))
-        await self.report_exception(request, exc)
+            await self._refuse(request, socket, response)
+        else:
+            await close_quietly(socket, close_code_for_exception(exc))
+            await self.report_exception(request, exc)
 
-    async def report_exception(self, request, exc):
+    async def report_exception(self, request: WebsocketRequest, exc: BaseException) -> "HttpResponse":
         """Report an exception of a view as Django does for HTTP; return its error page.
 
         ``got_request_exception`` is sent and ``django.request`` logs it, traceback included, so that admins are mailed
         and error trackers see it. ``Http404`` and the like are logged as for HTTP, and no error of ours.
         """
-        return await sync_to_async(response_for_exception)(request, exc)
+        return await sync_to_async(response_for_exception)(request, exc)  # type: ignore[arg-type]  # groups too
 
 
-def explicit_protocol(view):
+def explicit_protocol(view: "View") -> "WebsocketProtocol | None":
     """Return the protocol that a view was decorated with, None where there is none to be seen."""
     websocket = getattr(getattr(view, "view_class", None), "websocket", None)
     return getattr(view, "websocket_protocol", getattr(websocket, "websocket_protocol", None))
 
 
-def may_answer_sockets(view):
+def may_answer_sockets(view: "View") -> bool:
     """Return whether a view may be meant for sockets: a view class says so in its ``http_method_names``."""
     view_class = getattr(view, "view_class", None)
     return view_class is None or "websocket" in view_class.http_method_names
 
 
-def is_own_disconnect(exc, socket):
+def is_own_disconnect(exc: BaseException, socket: Socket) -> bool:
     """Return whether an exception says that this very socket is over; that of another one is an error of the view."""
     if isinstance(exc, WebsocketDisconnect):
         return exc.socket is socket
@@ -213,32 +227,32 @@ def is_own_disconnect(exc, socket):
     return isinstance(members, tuple) and bool(members) and all(is_own_disconnect(member, socket) for member in members)
 
 
-def enter_script(scope):
+def enter_script(scope: "Scope") -> None:
     """Let ``reverse()`` know where the project is mounted."""
     prefix = settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "/"
     if get_script_prefix().rstrip("/") != prefix.rstrip("/"):
         set_script_prefix(prefix)
 
 
-def view_context(request):
+def view_context(request: WebsocketRequest) -> "Context | None":
     """Return the context that the view runs in: None where it is that of the task, as the middleware has left it."""
     captured = request.__dict__.pop("_context", None)
     return None if captured is None else rehome_context(captured)
 
 
-async def begin_view(request):
+async def begin_view(request: WebsocketRequest) -> Any:
     """Call the view, open the socket where its protocol is outermost; return what the view itself returns."""
     match = request.resolver_match
     response = await begin(match.func, request, *match.args, **match.kwargs)
     return await response.begin() if type(response) is SocketResponse else response
 
 
-def steps_of(awaitable):
+def steps_of(awaitable: "typing.Awaitable[Any]") -> "typing.Coroutine[Any, Any, Any] | typing.Generator[Any, Any, Any]":
     """Return what can be stepped of an awaitable."""
     return awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
 
 
-async def finish(socket, driver, lane, sender):
+async def finish(socket: Socket, driver: Driver, lane: threads.Lane, sender: "type[WebsocketHandler]") -> None:
     """Leave nothing of a socket behind."""
     try:
         if not socket.over:
@@ -250,7 +264,7 @@ async def finish(socket, driver, lane, sender):
         threads.leave(lane)
 
 
-def log_refusal(request, response):
+def log_refusal(request: WebsocketRequest, response: "Response") -> None:
     """Log which middleware refused a socket, unless it was ours, which says why itself."""
     if request._refused_by != "pistoke.middleware.OriginMiddleware":
         logger.log(
@@ -263,7 +277,7 @@ def log_refusal(request, response):
         )
 
 
-def log_answer(request, response):
+def log_answer(request: WebsocketRequest, response: Any) -> None:
     """Log the answer of a view as Django logs it for HTTP."""
     log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
 
@@ -272,18 +286,18 @@ def log_answer(request, response):
 DJANGO_RECEIVERS = {id(receiver) for receiver in (close_caches, close_old_connections, reset_queries, reset_urlconf)}
 
 
-def has_other_receivers(signal):
+def has_other_receivers(signal: "Signal") -> bool:
     """Return whether somebody else than Django listens to a signal of the request cycle."""
     return any(receiver[0][0] not in DJANGO_RECEIVERS for receiver in signal.receivers)
 
 
-async def send_started(sender, scope):
+async def send_started(sender: "type[WebsocketHandler]", scope: "Scope") -> None:
     """Send ``request_started``, in a thread if anyone is interested."""
     if has_other_receivers(signals.request_started):
         await send_signal(signals.request_started, sender=sender, scope=scope)
 
 
-async def send_finished(sender, context):
+async def send_finished(sender: "type[WebsocketHandler]", context: "Context | None") -> None:
     """Send ``request_finished``, in a thread if anyone is interested; close the cache clients of the view."""
     if run_in(context, cache_clients):
         run_in(context, close_caches)

@@ -6,10 +6,14 @@ waits for something else does a task read, so that what the client says is kept 
 
 import asyncio
 import collections
+import typing
 
 from ._compat import get_running_loop
 from .conf import conf
 from .connection import ABNORMAL, Connection, payload, size
+
+if typing.TYPE_CHECKING:
+    from ._types import Event, Receive
 
 
 class Inbound(Connection):
@@ -32,17 +36,17 @@ class Inbound(Connection):
         "stepping",
     )
 
-    def __init__(self, receive):
+    def __init__(self, receive: "Receive") -> None:
         super().__init__()
         # The server's own.
         self._asgi_receive = receive
         # Events that came while the view was waiting for something else, and their size in bytes.
-        self._buffer = ()
+        self._buffer: "collections.deque[Event] | tuple[()]" = ()
         self._buffered = 0
         # Those who wait for an event to be buffered: (future, whether it is the view itself).
-        self._waiters = ()
+        self._waiters: "collections.deque[tuple[asyncio.Future[None], bool]] | tuple[()]" = ()
         # The task that reads, and whether it is about to be started.
-        self._reader = None
+        self._reader: "asyncio.Task[None] | None" = None
         self._scheduled = False
         # Whether only one task may ever read, and may not be cancelled while it does: where a pending ``receive`` of the
         # server's is cancelled, Granian loses the message that is just coming in.
@@ -52,14 +56,14 @@ class Inbound(Connection):
         # Whether the driver is running the view at this very moment, and not a task that the view started.
         self.stepping = False
         # What to call when the connection is over and its view may still run; None when there is no such view.
-        self.on_over = None
+        self.on_over: "typing.Callable[[], None] | None" = None
 
-    def is_served_by(self, module):
+    def is_served_by(self, module: str) -> bool:
         """Return whether the server is that of a module."""
         owner = type(getattr(self._asgi_receive, "__self__", None)).__module__
         return owner == module or owner.startswith(module + ".")
 
-    def attend_soon(self):
+    def attend_soon(self) -> None:
         """Read from the server unless the view is back at it in the next turn of the event loop.
 
         Most suspensions are that short; a task for each would be the most expensive thing in an echo.
@@ -68,7 +72,7 @@ class Inbound(Connection):
             self._scheduled = True
             get_running_loop().call_soon(self._attend)
 
-    def _attend(self):
+    def _attend(self) -> None:
         self._scheduled = False
         if self.over:
             # Whoever waits may outlive the view.
@@ -81,18 +85,18 @@ class Inbound(Connection):
         elif not self._full:
             self._start_reader()
 
-    def _start_reader(self):
+    def _start_reader(self) -> None:
         self.attended = True
         self._reader = get_running_loop().create_task(self._read())
 
     @property
-    def _full(self):
+    def _full(self) -> bool:
         # An empty buffer takes a message whatever the settings say: somebody may be waiting for it.
         return bool(self._buffer) and (
             len(self._buffer) >= conf.INBOUND_MESSAGES or self._buffered >= conf.INBOUND_BYTES
         )
 
-    async def _read(self):
+    async def _read(self) -> None:
         """Keep what the client says until the view itself reads again, the buffer is full, or the client leaves."""
         try:
             await self.before_reading()
@@ -108,10 +112,10 @@ class Inbound(Connection):
         elif self._waiters:
             self._start_reader()
 
-    async def before_reading(self):
+    async def before_reading(self) -> None:
         """Do what an unattended connection is owed before anything else."""
 
-    async def _read_event(self):
+    async def _read_event(self) -> "Event":
         try:
             return await self._asgi_receive()
         except asyncio.CancelledError:
@@ -120,18 +124,18 @@ class Inbound(Connection):
             # Servers raise classes of their own, or plain RuntimeError, where there is no client any more.
             return {"type": "websocket.disconnect", "code": ABNORMAL}
 
-    def _keep(self, event):
+    def _keep(self, event: "Event") -> None:
         if not self.received(event):
             if not self._buffer:
                 self._buffer = collections.deque()
             self._buffer.append(event)
             self._buffered += size(payload(event))
 
-    def replay(self, event):
+    def replay(self, event: "Event") -> None:
         """Let an event be the next one that is received."""
         self._keep(event)
 
-    def _wake(self):
+    def _wake(self) -> bool:
         """Wake the one who has waited longest; return whether the view itself goes on reading."""
         while self._waiters:
             waiter, is_view = self._waiters.popleft()
@@ -140,11 +144,11 @@ class Inbound(Connection):
                 return is_view and not self._waiters
         return False
 
-    def _wake_all(self):
+    def _wake_all(self) -> None:
         while self._waiters:
             self._wake()
 
-    async def next_buffered(self):
+    async def next_buffered(self) -> "Event":
         """Return the next event, through the reader; the last one again and again when the connection is over."""
         while not self._buffer:
             if self.over:
@@ -157,7 +161,7 @@ class Inbound(Connection):
             self.attend_soon()
         return event
 
-    async def _wait_for_reader(self):
+    async def _wait_for_reader(self) -> None:
         waiter = get_running_loop().create_future()
         waiting = waiter, self.stepping
         if not self._waiters:
@@ -176,7 +180,7 @@ class Inbound(Connection):
                 self._wake()
             raise
 
-    def nothing_more(self):
+    def nothing_more(self) -> None:
         """Let nobody wait for what will not come: the connection is over, whatever the server says of it.
 
         Hypercorn, for one, never says it of a client that does not answer our close.
@@ -187,7 +191,7 @@ class Inbound(Connection):
         if self.on_over is not None:
             self.on_over()
 
-    async def stop_reading(self):
+    async def stop_reading(self) -> None:
         """End the reader, and wait for its end."""
         if self._reader is not None:
             reader = self._reader

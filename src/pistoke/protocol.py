@@ -7,6 +7,8 @@ an HTTP status, because the socket is not open yet; *inside* of it the socket op
 import asyncio
 import contextlib
 import json
+import typing
+from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.serializers.json import DjangoJSONEncoder
@@ -19,6 +21,13 @@ from .decoration import PlaceholderResponse, ViewDecorator, begin, call_view, is
 from .exceptions import ConnectionClosed, HandshakeError
 from .socket import RawSocket
 
+if typing.TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._types import Decode, Encode, P, View
+    from .request import WebsocketRequest
+    from .socket import Socket
+
 
 class WebsocketProtocol(ViewDecorator):
     """Open the socket, pass text and binary messages, close it when the view ends.
@@ -28,9 +37,9 @@ class WebsocketProtocol(ViewDecorator):
     """
 
     #: The subprotocols that the view supports.
-    subprotocols = ()
+    subprotocols: "tuple[str, ...]" = ()
 
-    def __call__(self, view):
+    def __call__(self, view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]":
         """Return ``view`` decorated.
 
         Raises ValueError where it has an explicit protocol already, TypeError where it is no callable.
@@ -41,16 +50,18 @@ class WebsocketProtocol(ViewDecorator):
         if inner is not None:
             raise ValueError("expected one protocol for a view, got {} around {}".format(self, inner))
         decorated = super().__call__(view)
-        decorated.websocket_protocol = self
+        decorated.websocket_protocol = self  # type: ignore[attr-defined]  # it is a DecoratedView
         return decorated
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "{}({})".format(type(self).__name__, ", ".join(map(repr, self.subprotocols)))
 
     #: Whether the protocol can be applied inside of another, and to a socket that is open already.
-    adopts = True
+    adopts: bool = True
 
-    async def session(self, view, request, args, kwargs):
+    async def session(
+        self, view: "View", request: "WebsocketRequest", args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> Any:
         """Open the socket, run the view, close the socket by its outcome."""
         socket = request._socket
         codec = socket.decode, socket.encode
@@ -73,12 +84,14 @@ class WebsocketProtocol(ViewDecorator):
         await close_quietly(socket, close_code_for_response(response))
         return None
 
-    async def begin(self, view, request, args, kwargs):
+    async def begin(
+        self, view: "View", request: "WebsocketRequest", args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> Any:
         """Open the socket and call the view; return what the call returns."""
         await self.enter(request)
         return await begin(view, *args, **kwargs)
 
-    async def enter(self, request):
+    async def enter(self, request: "WebsocketRequest") -> bool:
         """Open the socket, or adopt it where it is open; return whether it was adopted."""
         socket = request._socket
         adopted = self.adopted(socket)
@@ -88,7 +101,7 @@ class WebsocketProtocol(ViewDecorator):
             await self.open(request)
         return adopted
 
-    def adopted(self, socket):
+    def adopted(self, socket: "Socket") -> bool:
         """Return whether the socket was opened by another protocol, and this one goes on with it.
 
         Raises ValueError inside of an explicit protocol, HandshakeError for an open socket, where this one cannot.
@@ -102,11 +115,11 @@ class WebsocketProtocol(ViewDecorator):
             )
         return socket.protocol is not None or socket.application is not State.CONNECTING
 
-    async def open(self, request):
+    async def open(self, request: "WebsocketRequest") -> None:
         """Open the socket with the subprotocol that suits both sides."""
         await request._socket.accept(self.subprotocols)
 
-    def translate(self, socket):
+    def translate(self, socket: "Socket") -> None:
         """Set what translates the messages of this protocol."""
 
 
@@ -119,12 +132,12 @@ class WebsocketSubprotocol(WebsocketProtocol):
 
     adopts = False
 
-    def __new__(cls, *subprotocols):
+    def __new__(cls, *subprotocols: str) -> "Self":
         if len(subprotocols) == 1 and is_view(subprotocols[0]):
             raise TypeError("expected subprotocols: @{}('name'), got a view".format(cls.__name__))
         return super().__new__(cls, *subprotocols)
 
-    def __init__(self, *subprotocols):
+    def __init__(self, *subprotocols: str) -> None:
         self.subprotocols = check_subprotocols(subprotocols)
 
 
@@ -135,12 +148,29 @@ class WebsocketJSONProtocol(WebsocketProtocol):
     With ``subprotocols`` one of them is agreed on first. A message that is no JSON closes the socket with 1007.
     """
 
-    def __init__(self, *subprotocols, encoder=DjangoJSONEncoder, decoder=None):
-        self.subprotocols = check_subprotocols(subprotocols)
-        self.adopts = not subprotocols
-        self.codec = json_codec({"cls": decoder}, {"cls": encoder})
+    codec: "tuple[Decode, Encode]"
 
-    def translate(self, socket):
+    if typing.TYPE_CHECKING:
+
+        @typing.overload
+        def __new__(cls, __view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]": ...  # type: ignore[misc]
+        @typing.overload
+        def __new__(
+            cls,
+            *subprotocols: str,
+            encoder: "type[json.JSONEncoder]" = DjangoJSONEncoder,
+            decoder: "type[json.JSONDecoder] | None" = None
+        ) -> "WebsocketJSONProtocol": ...
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any: ...
+
+    else:
+
+        def __init__(self, *subprotocols, encoder=DjangoJSONEncoder, decoder=None):
+            self.subprotocols = check_subprotocols(subprotocols)
+            self.adopts = not subprotocols
+            self.codec = json_codec({"cls": decoder}, {"cls": encoder})
+
+    def translate(self, socket: "Socket") -> None:
         """Decode and encode JSON."""
         socket.decode, socket.encode = self.codec
 
@@ -153,12 +183,12 @@ class RawWebsocketProtocol(WebsocketProtocol):
 
     adopts = False
 
-    async def open(self, request):
+    async def open(self, request: "WebsocketRequest") -> None:
         """Open nothing: the view does."""
-        request._socket = RawSocket(request._socket)
+        request._socket = RawSocket(request._socket)  # type: ignore[assignment]  # the view uses what both have
 
 
-def check_subprotocols(subprotocols):
+def check_subprotocols(subprotocols: "tuple[str, ...]") -> "tuple[str, ...]":
     """Return the names of subprotocols as a tuple; raise where one is no token (RFC 6455 section 4.1)."""
     for name in subprotocols:
         if not isinstance(name, str):
@@ -168,26 +198,26 @@ def check_subprotocols(subprotocols):
     return tuple(subprotocols)
 
 
-def json_codec(loads, dumps):
+def json_codec(loads: "dict[str, Any]", dumps: "dict[str, Any]") -> "tuple[Decode, Encode]":
     """Return functions that decode and encode a message, given arguments of ``json.loads`` and ``json.dumps``."""
     dumps = dict({"cls": DjangoJSONEncoder}, **dumps)
 
-    def decode(message):
+    def decode(message: "str | bytes") -> Any:
         return json.loads(message, **loads)
 
-    def encode(value):
+    def encode(value: Any) -> str:
         return json.dumps(value, **dumps)
 
     return decode, encode
 
 
-async def close_quietly(socket, code):
+async def close_quietly(socket: "Socket", code: int) -> None:
     """Close the socket, whether the client is still there or not."""
     with contextlib.suppress(ConnectionClosed):
         await socket.close(code)
 
 
-def close_code_for_response(response):
+def close_code_for_response(response: object) -> int:
     """Return the close code for what a view has returned.
 
     Raises TypeError for something that is neither a response nor nothing: most likely of a plain ``def``.
@@ -203,7 +233,7 @@ def close_code_for_response(response):
 STATUSES = ((Http404, 404), (PermissionDenied, 403), (SuspiciousOperation, 400), (BadRequest, 400))
 
 
-def close_code_for_exception(exc):
+def close_code_for_exception(exc: BaseException) -> int:
     """Return the close code for what a view has raised."""
     for kind, status in STATUSES:
         if isinstance(exc, kind):

@@ -50,7 +50,7 @@ def is_bare_403(response: "Response") -> bool:
     return (
         response.status_code == 403
         and not response.streaming
-        and not response.content
+        and not response.getvalue()
         and not response.cookies
         and all(name.lower() in ("content-length", "content-type") for name, _ in response.items())
     )
@@ -73,9 +73,9 @@ async def send_response(socket: "Socket", response: "Response") -> None:
 async def read_body(response: "Response") -> bytes:
     """Return the content of a response, a streamed one to its end."""
     if not response.streaming:
-        return response.content
+        return response.getvalue()
     if getattr(response, "is_async", False):
-        return b"".join([part async for part in response])  # type: ignore[union-attr]  # novm: 3.6 has it, in async def
+        return b"".join([part async for part in response])  # type: ignore[attr-defined]  # novm: 3.6 has it, in async def
     return await sync_to_async(b"".join)(response)
 
 

@@ -1,6 +1,8 @@
 """The request of a WebSocket: a Django request over which messages pass while the socket is open."""
 
 import io
+import typing
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -12,6 +14,16 @@ from django.utils.functional import cached_property
 
 from .connection import NORMAL, close_event
 from .meta import Meta
+
+if typing.TYPE_CHECKING:
+    from django.contrib.auth.models import _AnyUser
+    from django.contrib.messages.storage.base import BaseStorage
+    from django.http.request import _ImmutableQueryDict
+    from django.urls import ResolverMatch
+
+    from ._compat import Context
+    from ._types import Scope
+    from .socket import Socket
 
 #: The schemes of a socket, and those that all of Django knows them by.
 HTTP_SCHEMES = {"ws": "http", "wss": "https"}
@@ -30,9 +42,9 @@ class WebsocketRequest(ASGIRequest):
     method = "Websocket"
     # What an HTTP request sets in each instance, and a socket, which may be one of ten thousand, need not.
     content_type = ""
-    content_params = {}
-    resolver_match = None
-    csrf_handshake = None
+    content_params: "dict[str, str]" = {}
+    resolver_match: "ResolverMatch" = None  # type: ignore[assignment]  # no view gets it without
+    csrf_handshake: "dict[str, Any] | None" = None
     _body = b""
     _stream = io.BytesIO()
     _read_started = False
@@ -41,8 +53,15 @@ class WebsocketRequest(ASGIRequest):
     _dont_enforce_csrf_checks = True
     # Whether check_csrf looks at all: Django's test clients do without.
     enforce_csrf_checks = True
+    # Set while the middleware runs: who refused the socket, what the view runs in, what Django's auser() looks at.
+    _refused_by: str
+    _context: "Context"
+    _acached_user: Any
 
-    def __init__(self, scope, socket):
+    scope: "Scope"
+    script_name: str
+
+    def __init__(self, scope: "Scope", socket: "Socket") -> None:
         """Make the request of an ASGI scope; raise UnicodeError where its path or query is no UTF-8."""
         self.scope = scope
         self._socket = socket
@@ -57,36 +76,36 @@ class WebsocketRequest(ASGIRequest):
     # What the client asked for
 
     @property
-    def _query_string(self):
+    def _query_string(self) -> str:
         query_string = self.scope.get("query_string", b"")
         return query_string.decode() if isinstance(query_string, bytes) else query_string
 
     @cached_property
-    def META(self):
+    def META(self) -> Meta:  # type: ignore[override]  # made late, as in Django
         """The environment of the request, a dictionary."""
         return Meta(self)
 
     @cached_property
-    def GET(self):
+    def GET(self) -> "_ImmutableQueryDict":  # type: ignore[override]  # made late, as in Django
         """The query as a QueryDict."""
         return QueryDict(self._query_string)
 
     @cached_property
-    def COOKIES(self):
+    def COOKIES(self) -> "dict[str, str]":  # type: ignore[override]  # made late, as in Django
         """The cookies as a dictionary."""
         cookies = ";".join(value.decode("latin-1") for value in self.header_values(b"cookie"))
         return parse_cookie(cookies)
 
-    def header_values(self, name):
+    def header_values(self, name: bytes) -> "list[bytes]":
         """Return all values of a header, as bytes; ``name`` is bytes in lower case."""
         return [value for key, value in self.scope.get("headers", ()) if key.lower() == name]
 
-    def _get_scheme(self):
+    def _get_scheme(self) -> str:
         scheme = self.scope.get("scheme") or "ws"
         return HTTP_SCHEMES.get(scheme, scheme)
 
     @cached_property
-    def _messages(self):
+    def _messages(self) -> "BaseStorage":
         """Django's storage of messages: what its middleware makes for each request, made when somebody looks.
 
         It took two per cent of a handshake and five of the memory of an idle socket.
@@ -98,26 +117,27 @@ class WebsocketRequest(ASGIRequest):
     # Whether Django's middleware for messages is in force.
     _has_messages = False
 
-    async def auser(self):
+    async def auser(self) -> "_AnyUser":
         """Return the user of the session; Django's own middleware does it from 5.0 on."""
         return await sync_to_async(evaluated_user)(self)
 
     # What passes over the socket
 
     @property
-    def subprotocol(self):
+    def subprotocol(self) -> "str | None":
         """The subprotocol that both sides agreed on, None where neither names one."""
         return self._socket.subprotocol
 
-    def receive(self):
+    def receive(self) -> "typing.Coroutine[Any, Any, Any]":
         """Return the next message: ``str`` or ``bytes``; in a JSON protocol the object.
 
         A coroutine. Raises :class:`~pistoke.exceptions.ClientDisconnected` when there is none any more; every message that
-        arrived before the client left is returned first.
+        arrived before the client left is returned first. To a type checker a message is ``Any``: what it is depends on the
+        protocol around the view, and ``str | bytes`` would be wrong in JSON.
         """
         return self._socket.receive()
 
-    def send(self, message):
+    def send(self, message: object) -> "typing.Coroutine[Any, Any, None]":
         """Send a message: ``str`` as text, ``bytes`` as binary; in a JSON protocol any object.
 
         A coroutine, which ends when the server has taken the message. Raises
@@ -126,11 +146,11 @@ class WebsocketRequest(ASGIRequest):
         """
         return self._socket.send(message)
 
-    def __aiter__(self):
+    def __aiter__(self) -> "Socket":
         """Iterate over the messages until the client leaves."""
         return self._socket
 
-    def close(self, code=NORMAL, reason=""):
+    def close(self, code: int = NORMAL, reason: object = "") -> "Closing":  # type: ignore[override]  # awaitable
         """Close the socket: ``await request.close(4000, "why")``.
 
         ``code`` is one of 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 section 7.4), else ValueError is raised; ``reason``
@@ -141,7 +161,7 @@ class WebsocketRequest(ASGIRequest):
 
     # CSRF
 
-    def check_csrf(self, token):
+    def check_csrf(self, token: object) -> bool:
         """Return whether ``token`` is the one that Django gave to this client.
 
         The rules are Django's own, against the CSRF cookie or, with ``CSRF_USE_SESSIONS``, the session. Anything that is
@@ -151,7 +171,7 @@ class WebsocketRequest(ASGIRequest):
             return True
         form = HttpRequest()
         form.method = "POST"
-        form.POST = {"csrfmiddlewaretoken": token if isinstance(token, str) else ""}
+        form.POST = {"csrfmiddlewaretoken": token if isinstance(token, str) else ""}  # type: ignore[assignment]  # enough
         form.COOKIES = self.COOKIES
         if hasattr(self, "session"):
             form.session = self.session
@@ -164,7 +184,7 @@ class WebsocketRequest(ASGIRequest):
     protokolla = subprotocol
 
     @property
-    def _csrf_kattely(self):
+    def _csrf_kattely(self) -> "dict[str, Any] | None":
         return self.csrf_handshake
 
 
@@ -173,22 +193,22 @@ class Closing:
 
     __slots__ = ("_arguments", "_socket")
 
-    def __init__(self, socket, *arguments):
+    def __init__(self, socket: "Socket", *arguments: Any) -> None:
         self._socket = socket
         self._arguments = arguments
 
-    def __await__(self):
+    def __await__(self) -> "typing.Generator[Any, None, None]":
         return self._socket.close(*self._arguments).__await__()
 
 
 class _TokenCheck(CsrfViewMiddleware):
     """Django's check of a token, without the page that says it failed."""
 
-    def _reject(self, request, reason):
+    def _reject(self, request: HttpRequest, reason: str) -> str:
         return reason
 
 
-def evaluated_user(request):
+def evaluated_user(request: HttpRequest) -> "_AnyUser":
     """Return the user of a request, and not a lazy object in its place; may query."""
     user = request.user
     # Any attribute evaluates a lazy user.
@@ -196,5 +216,5 @@ def evaluated_user(request):
     return getattr(user, "_wrapped", user)
 
 
-def _no_response(request):
+def _no_response(request: HttpRequest) -> Any:
     """Stand for a view and for what comes after the middleware: neither is called."""

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import sys
+import typing
+from typing import Any
 
 from django.utils.functional import Promise
 
@@ -12,8 +14,15 @@ from .connection import ABNORMAL, BAD_DATA, NORMAL, TOO_BIG, State, choose_subpr
 from .exceptions import ClientDisconnected, ConnectionClosed, HandshakeError, SubprotocolMismatch
 from .inbound import Inbound
 
+if typing.TYPE_CHECKING:
+    from ._types import Decode, Encode, Event, Receive, Send
+    from .protocol import WebsocketProtocol
+
+    #: What ``receive()`` raises instead of its own, if anything.
+    AtEnd = typing.Optional[typing.Type[BaseException]]
+
 #: What a server would say of a client that vanished. Some raise an exception of their own instead, or a RuntimeError.
-LOST = {"type": "websocket.disconnect", "code": ABNORMAL}
+LOST: "Event" = {"type": "websocket.disconnect", "code": ABNORMAL}
 
 #: How many messages are sent before the event loop gets a turn. After the abrupt loss of a client the ``send`` of some
 #: servers returns without ever suspending: a view that sends in a tight loop would hang the process.
@@ -39,18 +48,18 @@ class Socket(Inbound):
         "turn",
     )
 
-    def __init__(self, receive, send, offered=()):
+    def __init__(self, receive: "Receive", send: "Send", offered: "tuple[str, ...]" = ()) -> None:
         super().__init__(receive)
         # The server's own.
         self._asgi_send = send
         # The subprotocols that the client offers, in its order; then the one that was chosen.
         self.offered = offered
-        self.subprotocol = None
+        self.subprotocol: "str | None" = None
         # The explicit protocol in force; whether in its absence the automatic one accepts.
-        self.protocol = None
+        self.protocol: "WebsocketProtocol | None" = None
         self.automatic = False
         # A future while the handshake is being accepted: whoever else has something to send waits for it.
-        self._accepting = None
+        self._accepting: "asyncio.Future[None] | None" = None
         # Whether the view reads messages as they come from the server, and whether anybody listens to what it sends. Each
         # ends on its own: there may be messages to read when there is nobody left to send any to.
         self.readable = False
@@ -59,8 +68,8 @@ class Socket(Inbound):
         # Python keeps ready, counted down: counting up to any height took as long as the rest of a send.)
         self.turn = 0
         # What translates a message on its way in and out (JSON); None leaves it as it is.
-        self.decode = None
-        self.encode = None
+        self.decode: "Decode | None" = None
+        self.encode: "Encode | None" = None
         # The largest message in bytes.
         self._limit = sys.maxsize if conf.MAX_MESSAGE_SIZE is None else conf.MAX_MESSAGE_SIZE
         # Whether the view reads: then it may finish with its last message.
@@ -68,7 +77,7 @@ class Socket(Inbound):
 
     # Opening
 
-    async def accept(self, supported=()):
+    async def accept(self, supported: "tuple[str, ...]" = ()) -> None:
         """Open the socket, with the subprotocol that suits both sides; do nothing where it is open already.
 
         Raises :class:`SubprotocolMismatch` where none does, :class:`ConnectionClosed` where the client has left.
@@ -97,14 +106,14 @@ class Socket(Inbound):
             self._accepting.set_result(None)
             self._accepting = None
 
-    async def _accept_automatically(self):
+    async def _accept_automatically(self) -> None:
         """Open the socket of a view without a protocol; wait for it where that is going on."""
         if self._accepting is not None or (self.automatic and self.application is State.CONNECTING):
             await self.accept()
         elif self.application is State.CONNECTING:
             raise HandshakeError("expected an open socket; receive and send inside of the protocol that opens it")
 
-    async def before_reading(self):
+    async def before_reading(self) -> None:
         """Open the socket of a view without a protocol that has begun to wait for something else.
 
         Where the client offers subprotocols, an explicit protocol may still have to choose one.
@@ -115,12 +124,12 @@ class Socket(Inbound):
 
     # Receiving
 
-    async def receive(self, at_end=None):
+    async def receive(self, at_end: "AtEnd" = None) -> Any:
         """Return the next message.
 
         Raises :class:`ClientDisconnected` when there is none any more, or ``at_end`` if that is given.
         """
-        event = None
+        event: "Event | None" = None
         if self.attended or self._buffer or not self.readable:
             event = await self._receive_indirectly()
         if event is None:
@@ -136,7 +145,7 @@ class Socket(Inbound):
                 self.attended = False
                 if self._waiters or not self.stepping:
                     self.attend_soon()
-        message = event["text"] if "text" in event else None
+        message = event["text"] if "text" in event else None  # noqa: SIM401  # get() takes longer
         if message is None:
             message = self._binary(event, at_end)
         if len(message) * 4 > self._limit and size(message) > self._limit:
@@ -148,10 +157,10 @@ class Socket(Inbound):
         except (ValueError, RecursionError):
             raise await self._rejected(BAD_DATA, "expected JSON", at_end) from None
 
-    def __anext__(self):
+    def __anext__(self) -> "typing.Coroutine[Any, Any, Any]":
         return self.receive(StopAsyncIteration)
 
-    async def _receive_indirectly(self):
+    async def _receive_indirectly(self) -> "Event | None":
         """Return the next event where somebody else reads; None where the view is to read from the server itself."""
         self.has_read = True
         if not self.over:
@@ -162,34 +171,35 @@ class Socket(Inbound):
             return None
         return await self.next_buffered()
 
-    def _binary(self, event, at_end):
+    def _binary(self, event: "Event", at_end: "AtEnd") -> Any:
         """Return the binary message of an event that has no text; raise where it is the last event."""
         if event["type"] != "websocket.receive":
             raise self._ended(event, at_end)
         return event["bytes"]
 
-    def _ended(self, event, at_end=None):
+    def _ended(self, event: "Event", at_end: "AtEnd" = None) -> "BaseException | type[BaseException]":
         """Note that there is nothing more to read, and nobody to send to; return the exception that says so."""
         self.received(event)
         self._shut()
+        assert self.close_code is not None
         return at_end or ClientDisconnected(self.close_code, self.close_reason, self)
 
-    async def _rejected(self, code, reason, at_end):
+    async def _rejected(self, code: int, reason: str, at_end: "AtEnd") -> "BaseException | type[BaseException]":
         """Close the socket because of what the client sent; return the exception that says so."""
         with contextlib.suppress(ConnectionClosed):
             await self.close(code, reason)
         return at_end or ClientDisconnected(code, reason, self)
 
-    def _shut(self):
+    def _shut(self) -> None:
         self.readable = self.listened_to = False
         self.turn = 0
 
-    def nothing_more(self):
+    def nothing_more(self) -> None:
         """Let nobody wait for what will not come, or send to where nobody is."""
         self._shut()
         super().nothing_more()
 
-    async def wait_for_end(self, seconds):
+    async def wait_for_end(self, seconds: float) -> None:
         """Wait until the server says that the connection has ended, but no longer than that."""
         with contextlib.suppress(asyncio.TimeoutError):
             while not self.received(await asyncio.wait_for(self._read_event(), seconds)):
@@ -197,7 +207,7 @@ class Socket(Inbound):
 
     # Sending
 
-    async def send(self, message):
+    async def send(self, message: object) -> None:
         """Send a message: ``str`` as text, ``bytes`` as binary.
 
         Returns when the server has taken it, which it delays while the client is slow. Raises :class:`ConnectionClosed`
@@ -206,7 +216,7 @@ class Socket(Inbound):
         if self.encode is not None:
             message = self.encode(message)
         if type(message) is str:
-            event = {"type": "websocket.send", "text": message}
+            event: "Event" = {"type": "websocket.send", "text": message}
         elif type(message) is bytes:
             event = {"type": "websocket.send", "bytes": message}
         else:
@@ -221,7 +231,7 @@ class Socket(Inbound):
         except Exception as exc:
             raise self._send_failed() from exc
 
-    async def _next_turn(self):
+    async def _next_turn(self) -> None:
         """Let the event loop go round, the first time by accepting; raise where there is nobody to send to."""
         if self.listened_to:
             await asyncio.sleep(0)
@@ -231,10 +241,10 @@ class Socket(Inbound):
             raise self._closed()
         self.turn = SENDS_PER_TURN
 
-    def _closed(self):
+    def _closed(self) -> ConnectionClosed:
         return ConnectionClosed(ABNORMAL if self.close_code is None else self.close_code, self.close_reason, self)
 
-    def _send_failed(self):
+    def _send_failed(self) -> ConnectionClosed:
         """Note that nobody listens; return the exception that says so.
 
         What the client said before it left is still to be read, and so is the code it left with.
@@ -242,7 +252,7 @@ class Socket(Inbound):
         self.listened_to, self.turn = False, 0
         return self._closed()
 
-    async def send_event(self, event):
+    async def send_event(self, event: "Event") -> None:
         """Send an ASGI event other than a message.
 
         Raises :class:`InvalidEvent` where it is not its turn, :class:`ConnectionClosed` where the client has left.
@@ -255,7 +265,7 @@ class Socket(Inbound):
         except Exception as exc:
             raise self._send_failed() from exc
 
-    async def close(self, code=NORMAL, reason=""):
+    async def close(self, code: int = NORMAL, reason: object = "") -> None:
         """Close the socket; do nothing where it is closed already.
 
         Raises ValueError for a code that may not be sent, :class:`ConnectionClosed` where the client has left unnoticed.
@@ -286,18 +296,18 @@ class Socket(Inbound):
 class RawSocket:
     """A socket whose view exchanges ASGI events itself."""
 
-    def __init__(self, socket):
+    def __init__(self, socket: Socket) -> None:
         self._socket = socket
         # Whether the view was told that the client has left.
         self._told = False
         socket.replay({"type": "websocket.connect"})
 
     @property
-    def subprotocol(self):
+    def subprotocol(self) -> "str | None":
         """What the view has accepted."""
         return self._socket.subprotocol
 
-    async def receive(self):
+    async def receive(self) -> "Event":
         """Return the next event; raise :class:`ClientDisconnected` after the last."""
         self._socket.has_read = True
         if self._told:
@@ -306,18 +316,18 @@ class RawSocket:
         self._told = event["type"] == "websocket.disconnect"
         return event
 
-    async def send(self, event):
+    async def send(self, event: "Event") -> None:
         """Send an event; raise :class:`InvalidEvent` where it is not its turn."""
         if event.get("type") == "websocket.accept":
             self._socket.subprotocol = event.get("subprotocol")
         await self._socket.send_event(event)
 
-    async def close(self, *arguments):
+    async def close(self, *arguments: Any) -> None:
         """Close the socket."""
         await self._socket.close(*arguments)
 
 
-def message_event(message):
+def message_event(message: object) -> "Event":
     """Return the event that sends a message of a less common type.
 
     Raises TypeError for one that is neither text nor binary.

@@ -89,7 +89,7 @@ class DatabaseThread:
 
     def enter(self) -> None:
         """Run the synchronous code of this context in the thread."""
-        if self._own:
+        if self._context is not None:
             enter_thread_sensitive_context(self._context)
 
     def stop(self) -> None:
