@@ -37,13 +37,19 @@ class Journal:
 class Scenario:
     """A view, what its client says and whether it leaves then, and the code that an untouched run closes with."""
 
-    def __init__(self, view, says=("1", "2", "3"), leaves=True, code=None, protocol=None, logs=0, **scope):
+    def __init__(self, view, says=("1", "2", "3"), leaves=True, code=None, protocol=None, logs=0, grace=30, whole=True, **scope):
         self.view = view
         self.says = says
         self.leaves = leaves
         self.code = code
         self.protocol = protocol or (lambda view: view)
         self.logs = logs
+        # How long a view that reads may go on without its client, in seconds: so long that no run depends on it, but of a
+        # view that waits for nothing else.
+        self.grace = grace
+        # Whether the view reads all that its client says before it leaves; one that is busy with something else first has
+        # not begun to read, and may be cancelled.
+        self.whole = whole and leaves
         self.scope = scope
 
     def routes(self, journal):
@@ -267,14 +273,9 @@ async def in_a_group(request, journal):
             await request.send("tick")
             await asyncio.sleep(0)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(writer())
-            while True:
-                journal.read.append(await request.receive())
-    except ClientDisconnected:
-        journal.to_end = True
-        raise
+    async with asyncio.TaskGroup() as group:
+        group.create_task(writer())
+        await listen(request, journal)
 
 
 async def within_a_timeout(request, journal):
@@ -360,11 +361,11 @@ SCENARIOS = {
     "speak": Scenario(speak, leaves=False, code=1000),
     "speak, explicit": Scenario(speak, leaves=False, code=1000, protocol=WebsocketProtocol),
     "say nothing": Scenario(say_nothing, leaves=False, code=1000),
-    "wait silently": Scenario(wait_silently),
-    "read and wait": Scenario(read_and_wait),
-    "swallow once": Scenario(swallow_once),
-    "close from another task": Scenario(close_from_another_task, leaves=False, code=4000),
-    "close a client that does not answer": Scenario(close_from_another_task, leaves=False, code=4000, answers=False),
+    "wait silently": Scenario(wait_silently, whole=False),
+    "read and wait": Scenario(read_and_wait, whole=False, grace=0.002),
+    "swallow once": Scenario(swallow_once, grace=0.002),
+    "close from another task": Scenario(close_from_another_task, leaves=False, code=4000, grace=0.01),
+    "close a client that does not answer": Scenario(close_from_another_task, leaves=False, code=4000, grace=0.01, answers=False),
     "two readers": Scenario(two_readers),
     "reader and writer": Scenario(reader_and_writer),
     "reader in a task": Scenario(reader_in_a_task),
@@ -373,8 +374,8 @@ SCENARIOS = {
     "synchronous calls": Scenario(with_synchronous_calls),
     "raw": Scenario(raw, protocol=RawWebsocketProtocol),
     "raw answer": Scenario(raw_answer, protocol=RawWebsocketProtocol, leaves=False),
-    "adopt": Scenario(adopt),
-    "choose": Scenario(choose, subprotocols=["a"]),
+    "adopt": Scenario(adopt, whole=False),
+    "choose": Scenario(choose, whole=False, subprotocols=["a"]),
     "fail": Scenario(fail, leaves=False, code=1011, logs=1),
     "fail, explicit": Scenario(fail, leaves=False, code=1011, logs=1, protocol=WebsocketProtocol),
     "JSON": Scenario(objects, protocol=WebsocketJSONProtocol),

@@ -27,7 +27,6 @@ class Handler(WebsocketHandler):
     enforce_csrf_checks = False
     # One thread: what is still under way in it when a run has ended can be waited for.
     use_database_threads = False
-    disconnect_grace = 0.02
 
 
 # Running one
@@ -40,10 +39,11 @@ async def run_once(scenario, fault=None, at=0, pace=0, turn=None, granian=False)
     server.say(*scenario.says)
     if scenario.leaves:
         server.leave(1001)
-    journal = Journal()
+    journal, handler = Journal(), Handler()
+    handler.disconnect_grace = scenario.grace
     receive = Granian(server).receive if granian else server.receive
     with scenario.routes(journal):
-        server.task = asyncio.ensure_future(Handler()(server.scope, receive, server.send))
+        server.task = asyncio.ensure_future(handler(server.scope, receive, server.send))
         if turn is not None:
             await turns(turn)
             if not server.task.done():
@@ -103,6 +103,8 @@ def check_untouched(scenario, server, journal, records):
     """Look whether a run without a fault ends as it should."""
     assert server.closed == scenario.code or (server.types[0] != "accept" and scenario.code is None)
     assert len(records) == scenario.logs
+    if scenario.whole:
+        assert journal.to_end and len(journal.read) == len([message for message in scenario.says if message != "{}"])
     assert not server.task.cancelled()
 
 

@@ -163,6 +163,17 @@ async def test_a_bound_of_nothing_lets_one_message_through(setting):
         await made.stop_reading()
 
 
+async def test_one_large_message_for_two_who_wait_does_not_end_the_reading():
+    with override_settings(PISTOKE_INBOUND_BYTES=1):
+        source, made = inbound()
+        tasks = ask(made, 2)
+        await turns(2)
+        source.say("large", "larger")
+        assert await asyncio.gather(*tasks) == ["large", "larger"]
+        await turns(3)
+        await made.stop_reading()
+
+
 # Waiting
 
 
