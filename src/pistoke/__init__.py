@@ -43,7 +43,7 @@ class Pistoke(AppConfig):
     """WebSockets as ordinary Django views."""
 
     name = "pistoke"
-    verbose_name = "Pistoke"
+    verbose_name: str = "Pistoke"
 
     def ready(self) -> None:
         """Register the system checks."""

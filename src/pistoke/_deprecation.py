@@ -3,7 +3,7 @@
 import functools
 import sys
 import warnings
-from typing import Any, Callable, TypeVar, cast
+from typing import Any, Callable, Type, TypeVar, cast
 
 from pistoke.decorators import csrf_handshake, json_messages
 from pistoke.protocol import WebsocketSubprotocol
@@ -46,12 +46,12 @@ def level_of_caller() -> int:
     return level
 
 
-json_viestiliikenne = deprecated_alias(
+json_viestiliikenne: "Type[json_messages]" = deprecated_alias(
     "pistoke.tyokalut.json_viestiliikenne", "pistoke.tyokalut.JsonLiikenne", json_messages
 )
-csrf_tarkistus = deprecated_alias(
+csrf_tarkistus: "Type[csrf_handshake]" = deprecated_alias(
     "pistoke.tyokalut.csrf_tarkistus", "pistoke.tyokalut.CsrfKattely", csrf_handshake
 )
-protokolla = deprecated_alias(
+protokolla: "Type[WebsocketSubprotocol]" = deprecated_alias(
     "pistoke.tyokalut.protokolla", "pistoke.protokolla.WebsocketAliprotokolla", WebsocketSubprotocol
 )

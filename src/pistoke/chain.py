@@ -37,7 +37,7 @@ if typing.TYPE_CHECKING:
     #: A hook of a middleware, and the dotted path of the latter.
     Hook = typing.Tuple[typing.Callable[..., Any], str]
 
-logger = logging.getLogger("pistoke")
+logger: logging.Logger = logging.getLogger("pistoke")
 
 #: Middleware that has nothing to do for a socket: it prepares or checks responses to pages, or stands in for one of ours.
 SKIPPED_MIDDLEWARE = {
@@ -115,13 +115,13 @@ class Chain:
         # Hooks that see an exception of the view, innermost first.
         self.exception_hooks: "list[typing.Callable[..., Any]]" = []
         # Whether something may block, and whether something can only run on the event loop.
-        self.blocks = False
-        self.needs_loop = False
+        self.blocks: bool = False
+        self.needs_loop: bool = False
         # Whether middleware calls get_response, and may return something else than it gets.
-        self.wraps = False
+        self.wraps: bool = False
         # Whether there may be a session to load, and messages.
-        self.has_session = False
-        self.has_messages = False
+        self.has_session: bool = False
+        self.has_messages: bool = False
         link: Link = Innermost(self)
         for path in reversed(settings.MIDDLEWARE):
             middleware = import_string(path)

@@ -63,5 +63,5 @@ class Conf:
         self.__dict__.pop(setting[len("PISTOKE_"):], None)
 
 
-conf = Conf()
+conf: Conf = Conf()
 setting_changed.connect(conf.forget, dispatch_uid="pistoke.conf")

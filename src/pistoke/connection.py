@@ -75,11 +75,11 @@ class Connection:
 
     def __init__(self) -> None:
         # The client has asked for a connection before the application hears of it.
-        self.client = State.CONNECTED
-        self.application = State.CONNECTING
+        self.client: State = State.CONNECTED
+        self.application: State = State.CONNECTING
         # What ended the connection, whichever side did: None until then.
         self.close_code: "int | None" = None
-        self.close_reason = ""
+        self.close_reason: str = ""
 
     @property
     def over(self) -> bool:

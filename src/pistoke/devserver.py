@@ -30,7 +30,7 @@ RELOAD_GRACE = 0.5
 #: The same for Uvicorn by itself, in whole seconds as it wants them. Its own default is to wait for ever.
 SHUTDOWN_GRACE = 1
 
-logger = logging.getLogger("uvicorn.error")
+logger: logging.Logger = logging.getLogger("uvicorn.error")
 
 
 # The application ------------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class Formatter(ServerFormatter):
     """Uvicorn's lines in the dress of Django's own server: the time in front, colours by status, loud levels named."""
 
     #: How a line about a request ends: with its status, or with the word for a WebSocket's 101.
-    outcome = re.compile(r'" (?:(?P<status>\d{3})|\[accepted\])$')
+    outcome: "re.Pattern[str]" = re.compile(r'" (?:(?P<status>\d{3})|\[accepted\])$')
 
     def __init__(self) -> None:
         super().__init__("[{server_time}] {message}", datefmt=self.default_time_format, style="{")
@@ -155,7 +155,7 @@ class Server(uvicorn.Server):
     """Uvicorn, told what it prints where it listens itself, and ending in any case."""
 
     #: Whether Ctrl-C is why it ended.
-    interrupted = False
+    interrupted: bool = False
 
     def run(self, sockets: Optional[List[socket.socket]] = None) -> None:
         if sys.version_info >= (3, 7):
@@ -215,17 +215,21 @@ class DevelopmentServer:
         ssl_keyfile: Optional[str] = None,
     ) -> None:
         # Makes the application anew in a worker process; has to be picklable.
-        self.factory = functools.partial(worker_application, serve_static)
+        self.factory: Callable[[], Any] = functools.partial(worker_application, serve_static)
         # Django's colours, for the log.
         self.style = style
         # Processes; None and 1 are this one.
-        self.workers = workers or 1
+        self.workers: int = workers or 1
         # What is left is Uvicorn's business.
-        self.config = {"log_level": log_level, "ssl_certfile": ssl_certfile, "ssl_keyfile": ssl_keyfile}
+        self.config: Dict[str, Optional[str]] = {
+            "log_level": log_level,
+            "ssl_certfile": ssl_certfile,
+            "ssl_keyfile": ssl_keyfile,
+        }
         # The server at work.
         self.uvicorn: Optional[Server] = None
         # Set when it has ended.
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
 
     def bind(self, address: Tuple[str, int], handler_class: Any = None, ipv6: bool = False) -> "DevelopmentServer":
         """Listen, as Django's server does when it is made.
@@ -236,12 +240,13 @@ class DevelopmentServer:
         Raises:
             OSError: the address is taken, not ours, or forbidden.
         """
-        self.socket = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET)
+        self.socket: socket.socket = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(address)
         self.socket.listen()
         self.socket.set_inheritable(True)
-        self.host, self.server_port = address[0], self.socket.getsockname()[1]
+        self.host: str = address[0]
+        self.server_port: int = self.socket.getsockname()[1]
         return self
 
     def set_app(self, application: Any) -> None:

@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
 
     T = typing.TypeVar("T")
 
-logger = logging.getLogger("pistoke")
+logger: logging.Logger = logging.getLogger("pistoke")
 
 
 def run_in(context: "Context | None", function: "typing.Callable[..., T]", *args: Any) -> "T":
@@ -55,7 +55,7 @@ class Driver:
         # Whether a cancellation was thrown into the view; whether one ended it that did not come from here: the server's,
         # at its shutdown.
         self._thrown = False
-        self.interrupted = False
+        self.interrupted: bool = False
 
     @property
     def ended_view(self) -> bool:

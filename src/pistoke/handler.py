@@ -39,7 +39,7 @@ if typing.TYPE_CHECKING:
     from ._types import Receive, Response, Scope, Send, View
     from .protocol import WebsocketProtocol
 
-logger = logging.getLogger("django.request")
+logger: logging.Logger = logging.getLogger("django.request")
 
 
 class WebsocketHandler:

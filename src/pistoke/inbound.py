@@ -50,11 +50,11 @@ class Inbound(Connection):
         self._scheduled = False
         # Whether only one task may ever read, and may not be cancelled while it does: where a pending ``receive`` of the
         # server's is cancelled, Granian loses the message that is just coming in.
-        self.one_reader = self.is_served_by("granian")
+        self.one_reader: bool = self.is_served_by("granian")
         # See above.
-        self.attended = False
+        self.attended: bool = False
         # Whether the driver is running the view at this very moment, and not a task that the view started.
-        self.stepping = False
+        self.stepping: bool = False
         # What to call when the connection is over and its view may still run; None when there is no such view.
         self.on_over: "typing.Callable[[], None] | None" = None
 

@@ -19,7 +19,7 @@ from .request import WebsocketRequest
 
 __all__ = ["CsrfMiddleware", "OriginMiddleware", "SKIPPED_MIDDLEWARE", "WebsocketMiddleware", "runs_inline"]
 
-logger = logging.getLogger("django.security.WebsocketOrigin")
+logger: logging.Logger = logging.getLogger("django.security.WebsocketOrigin")
 
 
 class WebsocketMiddleware(MiddlewareMixin):

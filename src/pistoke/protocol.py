@@ -138,7 +138,7 @@ class WebsocketSubprotocol(WebsocketProtocol):
         return super().__new__(cls, *subprotocols)
 
     def __init__(self, *subprotocols: str) -> None:
-        self.subprotocols = check_subprotocols(subprotocols)
+        self.subprotocols: "tuple[str, ...]" = check_subprotocols(subprotocols)
 
 
 class WebsocketJSONProtocol(WebsocketProtocol):

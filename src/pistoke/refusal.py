@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
     from ._types import Response, Scope
     from .socket import Socket
 
-logger = logging.getLogger("pistoke")
+logger: logging.Logger = logging.getLogger("pistoke")
 
 #: The ASGI extension that carries an HTTP answer; a server without it answers a close before the accept with a 403.
 EXTENSION = "websocket.http.response"

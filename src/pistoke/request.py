@@ -41,7 +41,7 @@ class WebsocketRequest(ASGIRequest):
 
     method = "Websocket"
     # What an HTTP request sets in each instance, and a socket, which may be one of ten thousand, need not.
-    content_type = ""
+    content_type: str = ""
     content_params: "dict[str, str]" = {}
     resolver_match: "ResolverMatch" = None  # type: ignore[assignment]  # no view gets it without
     csrf_handshake: "dict[str, Any] | None" = None
@@ -59,6 +59,8 @@ class WebsocketRequest(ASGIRequest):
     _acached_user: Any
 
     scope: "Scope"
+    path: str
+    path_info: str
     script_name: str
 
     def __init__(self, scope: "Scope", socket: "Socket") -> None:

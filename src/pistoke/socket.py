@@ -48,32 +48,34 @@ class Socket(Inbound):
         "turn",
     )
 
+    attended: bool
+
     def __init__(self, receive: "Receive", send: "Send", offered: "tuple[str, ...]" = ()) -> None:
         super().__init__(receive)
         # The server's own.
         self._asgi_send = send
         # The subprotocols that the client offers, in its order; then the one that was chosen.
-        self.offered = offered
+        self.offered: "tuple[str, ...]" = offered
         self.subprotocol: "str | None" = None
         # The explicit protocol in force; whether in its absence the automatic one accepts.
         self.protocol: "WebsocketProtocol | None" = None
-        self.automatic = False
+        self.automatic: bool = False
         # A future while the handshake is being accepted: whoever else has something to send waits for it.
         self._accepting: "asyncio.Future[None] | None" = None
         # Whether the view reads messages as they come from the server, and whether anybody listens to what it sends. Each
         # ends on its own: there may be messages to read when there is nobody left to send any to.
-        self.readable = False
-        self.listened_to = False
+        self.readable: bool = False
+        self.listened_to: bool = False
         # How many messages may be sent before the event loop gets a turn; none where nobody listens. (A number that
         # Python keeps ready, counted down: counting up to any height took as long as the rest of a send.)
-        self.turn = 0
+        self.turn: int = 0
         # What translates a message on its way in and out (JSON); None leaves it as it is.
         self.decode: "Decode | None" = None
         self.encode: "Encode | None" = None
         # The largest message in bytes.
         self._limit = sys.maxsize if conf.MAX_MESSAGE_SIZE is None else conf.MAX_MESSAGE_SIZE
         # Whether the view reads: then it may finish with its last message.
-        self.has_read = False
+        self.has_read: bool = False
 
     # Opening
 

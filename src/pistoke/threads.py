@@ -36,7 +36,7 @@ if typing.TYPE_CHECKING:
 
     T = typing.TypeVar("T")
 
-logger = logging.getLogger("pistoke")
+logger: logging.Logger = logging.getLogger("pistoke")
 
 #: How long a connection is trusted after it was used, and the shortest time it is kept, in seconds.
 IDLE_SECOND = 1
@@ -55,7 +55,7 @@ class Lane:
 
     def __init__(self) -> None:
         # Whether a call is under way, and those that wait for it.
-        self.busy = False
+        self.busy: bool = False
         self.calls: "collections.deque[Call]" = collections.deque()
         # The worker that must run the next call, because a transaction of this lane is open on it.
         self.worker: "Worker | None" = None
@@ -73,7 +73,7 @@ class Pool(Executor):
         self._ready: "collections.deque[Lane]" = collections.deque()
         self._count = 0
         # Raised whenever a worker has seen a connection fail: the others look at theirs before they use it.
-        self.failures = 0
+        self.failures: int = 0
 
     def submit(  # type: ignore[override]  # there is no way to say on Python 3.6 that the function has no name
         self, fn: "typing.Callable[..., T]", *args: Any, **kwargs: Any
@@ -165,9 +165,9 @@ class Call:
     __slots__ = ("args", "fn", "future", "kwargs")
 
     def __init__(self, fn: typing.Callable[..., Any], args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None:
-        self.fn = fn
-        self.args = args
-        self.kwargs = kwargs
+        self.fn: typing.Callable[..., Any] = fn
+        self.args: "tuple[Any, ...]" = args
+        self.kwargs: "dict[str, Any]" = kwargs
         self.future: "Future[Any]" = Future()
 
     def run(self) -> None:

@@ -27,6 +27,8 @@ class WebsocketView(View):
                     await request.send(message)
     """
 
+    http_method_names: "list[str]"
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Allow the method, in a list of the class's own: Django's is shared by all views."""
         super().__init_subclass__(**kwargs)

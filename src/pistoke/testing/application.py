@@ -25,10 +25,10 @@ class Application:
         self._handler = handler
         self._scope = scope
         # The other end of its ``receive`` and ``send``.
-        self.peer = Peer()
+        self.peer: Peer = Peer()
         # What the view raised, and whether that came through the handler as it should not.
         self.error: Optional[BaseException] = None
-        self.escaped = False
+        self.escaped: bool = False
         # The coroutine of the handler, the task that it runs in, and whether it was ended by force.
         self._coroutine: Any = None
         self._task: Any = None

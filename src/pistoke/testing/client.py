@@ -31,7 +31,7 @@ class WebsocketClientHandler(WebsocketHandler):
     without its client no grace.
     """
 
-    enforce_csrf_checks = False
+    enforce_csrf_checks: bool = False
     use_database_threads = False
     disconnect_grace: Any = 0
 
@@ -89,7 +89,7 @@ class WebsocketClientMixin(Generic[Session]):
         self, enforce_csrf_checks: bool = False, raise_request_exception: bool = True, **defaults: Any
     ) -> None:
         super().__init__(enforce_csrf_checks, raise_request_exception, **defaults)  # type: ignore[call-arg]
-        self.websocket_handler = WebsocketClientHandler(enforce_csrf_checks)
+        self.websocket_handler: WebsocketClientHandler = WebsocketClientHandler(enforce_csrf_checks)
 
     def websocket(
         self,

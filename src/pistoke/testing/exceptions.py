@@ -79,7 +79,7 @@ class HandshakeMissed(HandshakeForbidden, ViewEnded):
 
     def __init__(self, response: HttpResponse, path: str = "") -> None:
         super().__init__(response, path)
-        self.code = None
+        self.code: None = None
         self.reason = ""
 
     def __str__(self) -> str:

@@ -116,11 +116,11 @@ class UvicornThread(threading.Thread):
     ) -> None:
         super().__init__(name="pistoke-live-server", daemon=True)
         self.host = host
-        self.port = port
+        self.port: int = port
         self.static_handler = static_handler
-        self.connections_override = connections_override or {}
+        self.connections_override: Dict[str, Any] = connections_override or {}
         # Set when the server answers, or has failed with ``error``.
-        self.is_ready = threading.Event()
+        self.is_ready: threading.Event = threading.Event()
         self.error: Optional[BaseException] = None
         self._server: Any = None
 
@@ -226,7 +226,7 @@ class WebsocketLiveServerTestCase(WebsocketTestMixin, LiveServerTestCase):
     """
 
     server_thread_class = UvicornThread
-    static_handler = staticmethod(static_application)
+    static_handler: Any = staticmethod(static_application)
 
     @classproperty
     def live_server_ws_url(cls) -> str:

@@ -23,7 +23,7 @@ class Peer:
 
     def __init__(self) -> None:
         # Whose turn it is: the same rules that an application goes by bind it here.
-        self.connection = Connection()
+        self.connection: Connection = Connection()
         # Events for the application, messages for the test.
         self.inbound: "Deque[Event]" = collections.deque([{"type": "websocket.connect"}])
         self.outbound: "Deque[Message]" = collections.deque()
@@ -31,11 +31,11 @@ class Peer:
         # response), headers, content.
         self.accepted: Optional[Event] = None
         self.status: Optional[int] = None
-        self.bare = False
+        self.bare: bool = False
         self.denial_headers: Any = ()
-        self.denial = b""
+        self.denial: bytes = b""
         # Whether the application knows of the end.
-        self.disconnect_taken = False
+        self.disconnect_taken: bool = False
         # Futures of those who wait for something to change.
         self._waiters: "List[asyncio.Future[None]]" = []
 

@@ -23,12 +23,12 @@ class Handshake:
 
     def __init__(self, path: object, secure: bool = False) -> None:
         parts = urlsplit(str(path))
-        self.secure = secure or parts.scheme in ("wss", "https")
+        self.secure: bool = secure or parts.scheme in ("wss", "https")
         # Percent-encoded, as it goes over the wire.
-        self.raw_path = iri_to_uri(parts.path) or "/"
-        self.query_string = iri_to_uri(parts.query)
+        self.raw_path: str = iri_to_uri(parts.path) or "/"
+        self.query_string: str = iri_to_uri(parts.query)
         # Each header once: name in lower case → value.
-        self.headers = {"host": parts.netloc} if parts.netloc else {}
+        self.headers: Dict[str, str] = {"host": parts.netloc} if parts.netloc else {}
         # Overrides of the scope, under its own keys.
         self.scope: Dict[str, Any] = {}
         self.server: List[Any] = [parts.hostname or "testserver", parts.port]

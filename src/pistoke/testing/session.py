@@ -47,7 +47,7 @@ class WebsocketSession:
 
     def __init__(self, client: Any, scope: Dict[str, Any], timeout: Optional[float]) -> None:
         self.client = client
-        self.scope = dict(scope, **{SESSION: self})
+        self.scope: Dict[str, Any] = dict(scope, **{SESSION: self})
         self.timeout = timeout
         self.request: Optional[WebsocketRequest] = None
         self._application = Application(client.websocket_handler, self.scope)

@@ -247,7 +247,7 @@ class Command(next_runserver()):  # type: ignore[misc]
             serve_static=self.serves_static(options), log_level=options["verbosity"].log_level, style=self.style,
             workers=options["workers"], ssl_certfile=options["ssl_certfile"], ssl_keyfile=options["ssl_keyfile"],
         )
-        self.server_cls = self.server.bind
+        self.server_cls: Any = self.server.bind
         self.stdout = BannerOutput(self.stdout)
         # Daphne's inner_run is a server of its own, not a layer around Django's.
         inner_run = DjangoCommand.inner_run.__get__(self) if "use_asgi" in options else super().inner_run
