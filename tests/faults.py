@@ -187,3 +187,14 @@ class Granian:
 
     async def receive(self):
         return await self.server.receive()
+
+#: Those that need no call to befall.
+FAULTS_OF_ANY_MOMENT = [
+    client_gone,
+    client_gone_unnoticed,
+    both_fail,
+    cancelled,
+    cancelled_twice,
+    gone_and_cancelled,
+    shutdown,
+]

@@ -16,7 +16,7 @@ from pistoke.connection import Connection, State
 from pistoke.handler import WebsocketHandler
 
 from .conftest import pending_tasks
-from .faults import FAULTS, FaultyServer, Granian, turns
+from .faults import FAULTS, FAULTS_OF_ANY_MOMENT, FaultyServer, Granian, turns
 from .scenarios import SCENARIOS, Journal
 
 #: More calls, or turns, than any scenario makes: a sweep that gets here goes round in circles.
@@ -51,7 +51,8 @@ async def run_once(scenario, fault=None, at=0, pace=0, turn=None, granian=False)
                 await fault(server, "turn")
         done, _ = await asyncio.wait([server.task], timeout=5)
         assert done, "the application hangs: sent {}, read {}".format(server.types, journal.read)
-    await sync_to_async(int)()
+    if scenario.logs:
+        await sync_to_async(int)()
     await turns(10)
     return server, journal
 
@@ -104,7 +105,7 @@ def check_untouched(scenario, server, journal, records):
     assert server.closed == scenario.code or (server.types[0] != "accept" and scenario.code is None)
     assert len(records) == scenario.logs
     if scenario.whole:
-        assert journal.to_end and len(journal.read) == len([message for message in scenario.says if message != "{}"])
+        assert len(journal.read) == len([message for message in scenario.says if message != "{}"])
     assert not server.task.cancelled()
 
 
@@ -169,7 +170,7 @@ async def test_every_call_can_fail(name, fault, pace, caplog):
     await run_sweep(SCENARIOS[name], fault, caplog, pace)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", FAULTS_OF_ANY_MOMENT, ids=lambda fault: fault.__name__)
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 async def test_every_turn_can_be_the_last(name, fault, caplog):
     await run_sweep_of_turns(SCENARIOS[name], fault, caplog, pace=1)
