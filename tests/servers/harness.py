@@ -130,6 +130,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # A group of its own: some have processes of their own, which must not be left behind.
+                start_new_session=True,
             )
         if not eventually(lambda: self.process.poll() is not None or self.listens()) or self.process.poll() is not None:
             self.kill()
@@ -158,9 +160,12 @@ class Server:
         return time.monotonic() - began
 
     def kill(self):
-        """End it by force, if it has not ended."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
+        """End it and its processes by force, if they have not ended."""
+        if self.process is not None:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
             self.process.wait(PATIENCE)
 
     # What it says
@@ -277,6 +282,8 @@ class Hypercorn(Server):
     package = "hypercorn"
     exists = sys.version_info >= (3, 7)
     knows_code = knows_reason = False
+    # Python 3.12 lets a listening socket wait for all its connections, before Hypercorn tells them that it ends.
+    groups = ("patient-hypercorn",) if sys.version_info >= (3, 12) else ()
     # What asyncio makes of a cancelled connection, up to Python 3.11.
     noise = (r"Exception in callback StreamReaderProtocol.*?asyncio\.exceptions\.CancelledError",)
 
