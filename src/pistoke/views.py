@@ -1,6 +1,6 @@
 """View classes that answer sockets."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.decorators import classonlymethod
@@ -13,8 +13,27 @@ if TYPE_CHECKING:
     from ._types import View as AnyView
     from .request import WebsocketRequest
 
+    # Of any response, so that it goes together with any other class of views.
+    BaseView = View[Any]
+else:
+    BaseView = View
 
-class WebsocketView(View):
+
+def has_async_methods(view_class: "type[View[Any]]") -> bool:
+    """Return whether the HTTP methods of a view class are async; the socket's own, which always is, does not count."""
+    names = view_class.http_method_names
+    methods = [name for name in names if name not in ("options", "websocket") and hasattr(view_class, name)]
+    are_async = {iscoroutinefunction(getattr(view_class, name)) for name in methods}
+    if len(are_async) > 1:
+        raise ImproperlyConfigured(
+            "expected the HTTP methods of {} to be all sync or all async, got both among {}".format(
+                view_class.__qualname__, ", ".join(methods)
+            )
+        )
+    return are_async == {True}
+
+
+class WebsocketView(BaseView):
     """A view class with an ``async def websocket(self, request, ...)`` beside ``get()`` and the like.
 
     Inherit from it before the class whose ``get()`` renders the page::
@@ -27,26 +46,14 @@ class WebsocketView(View):
                     await request.send(message)
     """
 
-    http_method_names: "list[str]"
+    http_method_names: Sequence[str]
+    view_is_async: Any = classproperty(has_async_methods)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Allow the method, in a list of the class's own: Django's is shared by all views."""
         super().__init_subclass__(**kwargs)
         if "websocket" not in cls.http_method_names:
             cls.http_method_names = [*cls.http_method_names, "websocket"]
-
-    @classproperty
-    def view_is_async(cls: Any) -> bool:
-        """Whether the HTTP methods are async; the socket's own, which always is, does not count."""
-        methods = [name for name in cls.http_method_names if name not in ("options", "websocket") and hasattr(cls, name)]
-        are_async = {iscoroutinefunction(getattr(cls, name)) for name in methods}
-        if len(are_async) > 1:
-            raise ImproperlyConfigured(
-                "expected the HTTP methods of {} to be all sync or all async, got both among {}".format(
-                    cls.__qualname__, ", ".join(methods)
-                )
-            )
-        return are_async == {True}
 
     @classonlymethod
     def as_view(cls, **initkwargs: Any) -> "AnyView":

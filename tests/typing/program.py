@@ -4,9 +4,11 @@ from typing import Union
 
 from django.contrib.auth.decorators import login_required
 from django.core.handlers.asgi import ASGIHandler
+from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy
 from django.views.generic import TemplateView
 
 from pistoke import WebsocketNakyma, WebsocketProtokolla
@@ -32,6 +34,26 @@ class Echo(WebsocketView, TemplateView):
             await request.send(message)
         if not request.check_csrf("token"):
             await request.close(3000, chosen or "")
+
+
+@method_decorator(login_required, name="dispatch")
+@method_decorator(WebsocketProtocol, name="websocket")
+class Bare(WebsocketView):
+    async def websocket(self, request: WebsocketRequest) -> None:
+        await request.auser()
+
+
+@method_decorator([login_required, WebsocketSubprotocol("a")], name="websocket")
+class Several(WebsocketView):
+    async def websocket(self, request: WebsocketRequest, number: int) -> None:
+        await request.send(number)
+
+
+class Json(WebsocketView):
+    @WebsocketJSONProtocol
+    @csrf_handshake(csrf_key="token")
+    async def websocket(self, request: WebsocketRequest, number: int) -> None:
+        await request.send({"number": number})
 
 
 class Kaiku(WebsocketNakyma):
@@ -61,6 +83,35 @@ async def objects(request: WebsocketRequest) -> None:
     await request.send({"a": [1, 2, None]})
 
 
+@WebsocketJSONProtocol
+@csrf_handshake
+async def bare_too(request: WebsocketRequest, number: int) -> None:
+    if request.csrf_handshake is not None:
+        await request.send(request.csrf_handshake["list"])
+
+
+@WebsocketJSONProtocol("json", encoder=DjangoJSONEncoder)
+async def both(request: WebsocketRequest) -> None:
+    async for message in request:
+        await request.send(message["key"])
+
+
+@WebsocketProtocol
+@json_messages
+@origin_exempt
+async def bare_all_through(request: WebsocketRequest) -> None:
+    await request.close(4000, gettext_lazy("why"))
+
+
+# The arguments of a view are still known, and so are those of a decorator.
+chooses(1, 2)  # type: ignore[arg-type]
+bare_too(number="x")  # type: ignore[call-arg, arg-type]
+WebsocketSubprotocol(1)  # type: ignore[arg-type]
+WebsocketJSONProtocol(encoder=int)  # type: ignore[arg-type]
+csrf_handshake(csrf_keys="token")  # type: ignore[call-overload]
+json_messages(loads=1)  # type: ignore[call-overload]
+
+
 @origin_exempt
 @WebsocketProtocol
 @json_messages(loads={}, dumps={"indent": 1})
@@ -78,6 +129,10 @@ urlpatterns = [
     path("chooses/<int:number>/", chooses),
     path("objects/", objects),
     path("exempt/", exempt),
+    path("bare_too/<int:number>/", bare_too),
+    path("both/", both),
+    path("json/<int:number>/", Json.as_view()),
+    path("called/", WebsocketProtocol(Bare.as_view())),
     path("page/", page),
 ]
 
