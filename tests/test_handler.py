@@ -58,7 +58,9 @@ async def exchange(view, *messages, **scope):
     return server
 
 
-@pytest.mark.parametrize("protocol", [lambda view: view, WebsocketProtocol, WebsocketProtocol()], ids=["none", "bare", "called"])
+@pytest.mark.parametrize(
+    "protocol", [lambda view: view, WebsocketProtocol, WebsocketProtocol()], ids=["none", "bare", "called"]
+)
 async def test_messages_go_to_and_fro_as_they_are(protocol):
     server = await exchange(protocol(echo), "text", b"\x00\xff", "")
     assert server.types[0] == "accept"
@@ -339,7 +341,12 @@ async def test_offered_subprotocols_keep_suspension_from_accepting():
 
 @pytest.mark.parametrize(
     ("protocol", "offered"),
-    [(WebsocketSubprotocol("a"), ["b"]), (WebsocketSubprotocol("a"), []), (WebsocketProtocol(), ["a"]), (lambda view: view, ["a"])],
+    [
+        (WebsocketSubprotocol("a"), ["b"]),
+        (WebsocketSubprotocol("a"), []),
+        (WebsocketProtocol(), ["a"]),
+        (lambda view: view, ["a"]),
+    ],
 )
 async def test_a_subprotocol_that_nobody_shares_is_refused(protocol, offered):
     server = await exchange(protocol(echo), "x", subprotocols=offered)
@@ -520,7 +527,7 @@ async def test_two_tasks_may_read():
         tasks = [asyncio.ensure_future(reader(request)) for _ in range(2)]
         await asyncio.wait(tasks)
 
-    server = await exchange(view, *"abcdefgh")
+    await exchange(view, *"abcdefgh")
     assert read == list("abcdefgh")
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.parts import importable, on_path, require
 
 from ..servers import harness
-from ..servers.conftest import (  # noqa: F401: fixtures
+from ..servers.conftest import (  # noqa: F401  # fixtures
     database,
     directory_of,
     key,

@@ -6,7 +6,6 @@ import pytest
 
 from .clients import PING, PONG, TEXT, Bare, Closed, Frame, Library, close_frame
 
-
 DEAF = pytest.mark.limit("old-uvicorn-wsproto", reason="does not tell when a client hangs up without a close frame")
 
 
