@@ -37,7 +37,9 @@ class Journal:
 class Scenario:
     """A view, what its client says and whether it leaves then, and the code that an untouched run closes with."""
 
-    def __init__(self, view, says=("1", "2", "3"), leaves=True, code=None, protocol=None, logs=0, grace=30, whole=True, **scope):
+    def __init__(
+        self, view, says=("1", "2", "3"), leaves=True, code=None, protocol=None, logs=0, grace=30, whole=True, **scope
+    ):
         self.view = view
         self.says = says
         self.leaves = leaves
@@ -365,7 +367,9 @@ SCENARIOS = {
     "read and wait": Scenario(read_and_wait, whole=False, grace=0.002),
     "swallow once": Scenario(swallow_once, grace=0.002),
     "close from another task": Scenario(close_from_another_task, leaves=False, code=4000, grace=0.01),
-    "close a client that does not answer": Scenario(close_from_another_task, leaves=False, code=4000, grace=0.01, answers=False),
+    "close a client that does not answer": Scenario(
+        close_from_another_task, leaves=False, code=4000, grace=0.01, answers=False
+    ),
     "two readers": Scenario(two_readers),
     "reader and writer": Scenario(reader_and_writer),
     "reader in a task": Scenario(reader_in_a_task),

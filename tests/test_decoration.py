@@ -366,14 +366,21 @@ def test_what_makes_a_coroutine_needs_no_thread(function):
 
 @pytest.mark.parametrize(
     "function",
-    [lambda request: None, functools.wraps(view)(lambda request: view(request)), login_required(lambda request: None), print],
+    [
+        lambda request: None,
+        functools.wraps(view)(lambda request: view(request)),
+        login_required(lambda request: None),
+        print,
+    ],
     ids=["plain", "wrapper", "login_required", "builtin"],
 )
 def test_what_may_do_anything_does(function):
     assert not returns_at_once(function)
 
 
-@pytest.mark.parametrize(("view_class", "at_once"), [(Plain, True), (Guarded, True), (OwnDispatch, False), (OwnSetup, False)])
+@pytest.mark.parametrize(
+    ("view_class", "at_once"), [(Plain, True), (Guarded, True), (OwnDispatch, False), (OwnSetup, False)]
+)
 def test_the_dispatch_of_a_view_is_looked_at_with_its_class(view_class, at_once):
     assert returns_at_once(view_class().dispatch) is at_once
 

@@ -132,7 +132,15 @@ async def test_a_right_token_lets_the_view_begin(way):
     assert server.messages == ["x"]
 
 
-@pytest.mark.parametrize("first", ["{}", '{"csrfmiddlewaretoken": "x"}', '{"csrfmiddlewaretoken": null}', '{"csrfmiddlewaretoken": [1]}'])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "{}",
+        '{"csrfmiddlewaretoken": "x"}',
+        '{"csrfmiddlewaretoken": null}',
+        '{"csrfmiddlewaretoken": [1]}',
+    ],
+)
 async def test_a_wrong_token_closes(first, caplog):
     masked, headers = token()
     server = await exchange(csrf_handshake(echo), first, "x", headers=headers)
@@ -146,7 +154,9 @@ async def test_a_token_without_its_cookie_closes():
     assert server.closed == 4403
 
 
-@pytest.mark.parametrize("first", ["", "{", "[]", "1", "null", '"x"', b"\xff", "[" * 100000], ids=lambda first: repr(first[:9]))
+@pytest.mark.parametrize(
+    "first", ["", "{", "[]", "1", "null", '"x"', b"\xff", "[" * 100000], ids=lambda first: repr(first[:9])
+)
 async def test_a_first_message_that_is_no_object_closes(first, caplog):
     server = await exchange(csrf_handshake(echo), first)
     assert server.closed == 4400

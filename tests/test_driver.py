@@ -285,7 +285,8 @@ async def test_a_view_that_still_runs_then_is_named_in_the_log(caplog):
         await end_of(task)
     record, = caplog.records
     assert (record.name, record.levelno) == ("pistoke", logging.ERROR)
-    assert record.getMessage().startswith("tests.view still runs although its client has left and it was cancelled twice, 0.01 s")
+    message = record.getMessage()
+    assert message.startswith("tests.view still runs although its client has left and it was cancelled twice, 0.01 s")
 
 
 @pytest.mark.parametrize(

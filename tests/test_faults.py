@@ -177,7 +177,9 @@ async def test_every_turn_can_be_the_last(name, fault, caplog):
 
 
 # Granian itself cancels nobody; once is what a time-out around the application may do.
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if "twice" not in fault.__name__], ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize(
+    "fault", [fault for fault in FAULTS if "twice" not in fault.__name__], ids=lambda fault: fault.__name__
+)
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 async def test_every_call_can_fail_where_only_one_task_may_read(name, fault, caplog):
     await run_sweep(SCENARIOS[name], fault, caplog, pace=1, granian=True)

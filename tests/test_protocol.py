@@ -132,7 +132,9 @@ async def test_a_protocol_decorates_a_method(name, protocol):
 
 
 @pytest.mark.parametrize("protocol", [WebsocketSubprotocol, WebsocketJSONProtocol])
-@pytest.mark.parametrize("name", ["", " ", "a b", "a,b", "a/b", "ä", "a\n", "a;", '"a"', "a\\", "a\x7f", "(a)", "a="], ids=ascii)
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "a,b", "a/b", "ä", "a\n", "a;", '"a"', "a\\", "a\x7f", "(a)", "a="], ids=ascii
+)
 def test_a_name_that_is_no_token(protocol, name):
     with pytest.raises(ValueError, match="^expected the name of a subprotocol without spaces and separators, got "):
         protocol("good", name)
