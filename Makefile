@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: help demo test coverage lint types matrix build check-install clean
+.PHONY: help demo test coverage lint types matrix build check-install bench bench-quick bench-report clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,9 @@ help:
 	@echo "make matrix    the test-suite on every installed Python of tox.ini  (JOBS=$(JOBS) at a time)"
 	@echo "make build     wheel and sdist into dist/"
 	@echo "make check-install   those two on Python 3.6 with its last pip"
+	@echo "make bench     what a socket costs beside other ways to serve it: ten minutes"
+	@echo "make bench-quick   ours and bare ASGI, compared with the recorded run: two minutes"
+	@echo "make bench-report  docs/performance.md and its chart from the recorded run"
 	@echo "make clean     remove what the others made"
 
 # The pip that comes with Python 3.6 knows neither pyproject.toml alone nor editable installs of it.
@@ -72,7 +75,32 @@ build: $(VENV)/tox.stamp
 check-install: $(VENV)/tox.stamp
 	@$(TOX) run -e install36
 
+BENCH := benchmarks/.venv
+EARLIER := benchmarks/.venv-earlier
+
+$(BENCH)/bench.stamp: benchmarks/requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "expected Python 3.10 or later for the benchmarks")'
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt --editable .
+	$(BENCH)/bin/python -m pip freeze --exclude-editable > $(BENCH)/constraints.txt
+	@touch $@
+
+# Django and the server in the same versions, for a fair comparison.
+$(EARLIER)/bench.stamp: benchmarks/requirements-earlier.txt $(BENCH)/bench.stamp
+	$(PYTHON) -m venv $(EARLIER)
+	$(EARLIER)/bin/python -m pip install --quiet --constraint $(BENCH)/constraints.txt --requirement benchmarks/requirements-earlier.txt
+	@touch $@
+
+bench: $(EARLIER)/bench.stamp
+	$(BENCH)/bin/python -m benchmarks.run full $(ARGS)
+
+bench-quick: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python -m benchmarks.run quick
+
+bench-report: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python -m benchmarks.run --report
+
 clean:
-	rm -rf $(VENV) .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) $(EARLIER) .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f examples/*.sqlite3
