@@ -711,3 +711,27 @@ async def test_a_raw_socket_knows_a_client_that_has_gone():
     server.send_failure = OSError()
     with pytest.raises(ConnectionClosed):
         await socket.send({"type": "websocket.accept"})
+
+
+class Choosy(Server):
+    """A server whose library lets only 1000 and 3000–4999 through, as Daphne's does."""
+
+    async def send(self, event):
+        if event["type"] == "websocket.close" and 1000 < event["code"] < 3000:
+            raise Exception("invalid close code")
+        await super().send(event)
+
+
+async def test_a_code_that_the_server_refuses_is_said_3000_higher():
+    server = Choosy()
+    socket = socket_of(server)
+    await socket.accept()
+    await socket.close(1011, "why")
+    assert server.sent[-1] == {"type": "websocket.close", "code": 4011, "reason": "why"}
+
+
+async def test_a_close_that_fails_twice_says_so():
+    server, socket = await opened()
+    server.send_failure = RuntimeError("gone")
+    with pytest.raises(ConnectionClosed):
+        await socket.close(1011)

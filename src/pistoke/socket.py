@@ -290,9 +290,24 @@ class Socket(Inbound):
             # A refusal was interrupted; ASGI knows no other way to end it.
             event = {"type": "websocket.http.response.body", "body": b"", "more_body": False}
         try:
-            await self.send_event(event)
+            await self._send_close(event)
         finally:
             self.nothing_more()
+
+    async def _send_close(self, event: "Event") -> None:
+        try:
+            await self.send_event(event)
+        except ConnectionClosed as exc:
+            if isinstance(exc.__cause__, OSError) or not NORMAL < event.get("code", NORMAL) < 3000:
+                raise
+            # Daphne's library lets an application close with 1000 and 3000–4999 only, and keeps the client hanging
+            # otherwise. On other servers this comes to nothing, as the first attempt did.
+            try:
+                await self._asgi_send(dict(event, code=event["code"] + 3000))
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                raise exc from exc.__cause__
 
 
 class RawSocket:

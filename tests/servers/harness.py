@@ -108,6 +108,10 @@ class Server:
     def __repr__(self):
         return self.name
 
+    def seen(self, code):
+        """Return what a client sees where the application closes with ``code``."""
+        return code
+
     @classmethod
     def present(cls):
         """Return whether all that it needs is installed."""
@@ -298,6 +302,11 @@ class Daphne(Server):
     modules = ("daphne",)
     package = "daphne"
     knows_reason = False
+
+    def seen(self, code):
+        """Its library lets an application close with 1000 and 3000–4999 only: another code says the same 3000 higher."""
+        return code + 3000 if 1000 < code < 3000 else code
+
     # It stumbles over what is left of a handshake of the last second, and ends no view at all then.
     housekeeping = 2.5
 

@@ -33,7 +33,7 @@ class TestViewEnds:
     )
     def test_view_that_is_done_closes(self, server, path, code):
         with Library(server.address, path) as ws:
-            assert ws.end_after("go") == code
+            assert ws.end_after("go") == server.seen(code)
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500])
     @pytest.mark.logs("WARNING django.request", "ERROR django.request: .*: /answers/ None")
@@ -57,18 +57,18 @@ class TestViewEnds:
     @pytest.mark.logs("ERROR django.request: Internal Server Error: /raises-.* ValueError")
     def test_exception_closes_with_1011_and_is_reported(self, server, path):
         with Library(server.address, path) as ws:
-            assert ws.end_after("go") == 1011
+            assert ws.end_after("go") == server.seen(1011)
         assert server.event(event="log", level="ERROR", error="ValueError", message="Internal Server Error: " + path)
 
     @pytest.mark.logs("ERROR django.request: Internal Server Error: /sends-number/ TypeError")
     def test_number_is_no_message(self, server):
         with Library(server.address, "/sends-number/") as ws:
-            assert ws.end_after("go") == 1011
+            assert ws.end_after("go") == server.seen(1011)
 
     @pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4001, 4999])
     def test_view_closes_with_its_code(self, server, code):
         with Library(server.address, "/closes/?code={}".format(code)) as ws:
-            assert ws.end_after("go") == code
+            assert ws.end_after("go") == server.seen(code)
 
     @pytest.mark.limit("daphne", reason="sends no reasons")
     def test_view_closes_with_its_reason(self, server):
