@@ -309,6 +309,8 @@ class Daphne(Server):
 
     # It stumbles over what is left of a handshake of the last second, and ends no view at all then.
     housekeeping = 2.5
+    # What its TLS library says of Python 3.6 and 3.7.
+    noise = (r"[^\n]*CryptographyDeprecationWarning[^\n]*\n",)
 
     def command(self):
         return ["-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), self.application]
