@@ -29,6 +29,8 @@ from pathlib import Path
 import pytest
 import websockets
 
+from tests.parts import on_path, require
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = {
     "README.md": REPOSITORY / "README.md",
@@ -515,8 +517,7 @@ def run_shell(block, workshop):
 
 def run_nginx(block, workshop):
     """Nginx finds no fault with it, where there is an nginx."""
-    if shutil.which("nginx") is None:
-        pytest.skip("there is no nginx here")
+    require("nginx", on_path("nginx"), "apt-get install nginx")
     directory = workshop.directory / "nginx-{}".format(block.line)
     directory.mkdir()
     # The certificates are not ours to have; everything else is as it stands.

@@ -3,10 +3,10 @@
 import argparse
 import base64
 import contextlib
+import importlib
 import logging
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
@@ -24,8 +24,10 @@ from django.core.management import CommandError, call_command, load_command_clas
 
 import pistoke
 from pistoke.management.commands.runserver import Verbosity, restartable
+from tests.parts import importable, on_path, require
 
-uvicorn = pytest.importorskip("uvicorn")
+require("Uvicorn", importable("uvicorn"), "pip install -e .[runserver]")
+uvicorn = importlib.import_module("uvicorn")
 
 #: How long anything may take before a test fails, in seconds: much more than it does take.
 PATIENCE = 30
@@ -610,8 +612,7 @@ def test_lines_have_the_colours_of_django(message, arguments, level, style):
 @pytest.fixture
 def certificate(tmp_path):
     """Return the paths of a certificate for localhost and its key."""
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate with")
+    require("OpenSSL", on_path("openssl"), "apt-get install openssl")
     paths = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     subprocess.run(command + ["-out", paths[0], "-keyout", paths[1]], check=True, stderr=subprocess.DEVNULL)
@@ -709,7 +710,7 @@ def test_app_that_comes_before_is_not_the_next(runserver):
 
 
 def test_whitenoise_keeps_static_files_to_itself(runserver):
-    pytest.importorskip("whitenoise")
+    require("WhiteNoise", importable("whitenoise"), "pip install -e .[test]")
     server = runserver(
         "--noreload", PROJECT_APPS="pistoke.Pistoke whitenoise.runserver_nostatic django.contrib.staticfiles project"
     )
