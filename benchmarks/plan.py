@@ -10,6 +10,8 @@ MIDDLEWARE = (1, 7, 8, 15)  # seven are Django's; the rest is a project's own
 PATTERNS = (1, 10, 100, 1000)
 WORKERS = (1, 2, 3, 4)
 SOCKETS = (1000, 5000, 10000)
+#: Seconds of each take. Short, for the sake of more processes: they differ more than takes do.
+TAKE = 0.1
 
 
 def costs(seconds, chosen=tuple(loads.ALL)):
@@ -54,23 +56,23 @@ def full(compiled_server, most_sockets):
     sockets = [level for level in SOCKETS if level <= most_sockets]
     everybody = [dataclasses.replace(peer, every=1) for peer in PEERS]
     studies = [
-        Study("peers", PEERS, costs(0.35), 9),
+        Study("peers", PEERS, costs(TAKE), 12),
         Study("memory", everybody, [Memory((1000, 5000))], 2),
-        Study("sockets", [BARE, OURS], [Memory(sockets, cost=Cost(loads.CONNECT, 0.35))], 2),
-        Study("middleware", [BARE, *map(with_middleware, MIDDLEWARE)], costs(0.35, [loads.CONNECT]), 3),
-        Study("patterns", [BARE, *map(with_patterns, PATTERNS)], costs(0.35, [loads.CONNECT]), 3),
-        Study("workers", list(map(with_workers, WORKERS)), costs(0.5, [loads.CONNECT, loads.ECHO_50]), 2),
-        Study("servers", SERVERS, [Memory((1000,)), *costs(0.35, [loads.ECHO_50, loads.CONNECT])], 3),
+        Study("sockets", [BARE, OURS], [Memory(sockets, cost=Cost(loads.CONNECT, TAKE))], 2),
+        Study("middleware", [BARE, *map(with_middleware, MIDDLEWARE)], costs(TAKE, [loads.CONNECT]), 5),
+        Study("patterns", [BARE, *map(with_patterns, PATTERNS)], costs(TAKE, [loads.CONNECT]), 5),
+        Study("workers", list(map(with_workers, WORKERS)), costs(2 * TAKE, [loads.CONNECT, loads.ECHO_50]), 3),
+        Study("servers", SERVERS, [Memory((1000,)), *costs(TAKE, [loads.ECHO_50, loads.CONNECT])], 3),
     ]
     if compiled_server:
-        studies.append(ceiling.study(compiled_server, 0.35, 2))
+        studies.append(ceiling.study(compiled_server, TAKE, 2))
     return studies
 
 
 def quick():
     """Return the studies of the quick run: ours and the limit."""
     return [
-        Study("peers", [BARE, OURS], costs(0.25), 8),
+        Study("peers", [BARE, OURS], costs(TAKE), 8),
         Study("memory", [BARE, OURS], [Memory((1000,))], 2),
     ]
 

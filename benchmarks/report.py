@@ -78,7 +78,7 @@ def peers_table(run):
     """Return the main table: head and rows."""
     studies = run["studies"]
     others = [peer for peer in servers.PEERS if peer.key != "bare"]
-    head = ["CPU of the server for each operation", "bare ASGI", *(peer.title for peer in others), "target"]
+    head = ["workload", "bare ASGI", *(peer.title for peer in others), "target"]
     rows = []
     for row in PEER_ROWS:
         base = row.absolute(studies, "bare")

@@ -196,6 +196,7 @@ def save(run, complete):
     """Write the results; where the run was complete, those that others are compared with, and the docs, too."""
     text = json.dumps(run, indent=1, ensure_ascii=False) + "\n"
     name = run["recorded"].replace(" ", "-").replace(":", "")
+    RESULTS.mkdir(exist_ok=True)
     targets = [RESULTS / f"{name}.json"] + [LATEST] * complete
     for target in targets:
         target.write_text(text)
