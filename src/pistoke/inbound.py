@@ -16,6 +16,12 @@ if typing.TYPE_CHECKING:
     from ._types import Event, Receive
 
 
+def is_of(method: object, module: str) -> bool:
+    """Return whether a bound method, or a partial of one, is that of a class of a module."""
+    owner = type(getattr(getattr(method, "func", method), "__self__", None)).__module__
+    return owner == module or owner.startswith(module + ".")
+
+
 class Inbound(Connection):
     """A connection that somebody attends to.
 
@@ -60,8 +66,7 @@ class Inbound(Connection):
 
     def is_served_by(self, module: str) -> bool:
         """Return whether the server is that of a module."""
-        owner = type(getattr(self._asgi_receive, "__self__", None)).__module__
-        return owner == module or owner.startswith(module + ".")
+        return is_of(self._asgi_receive, module)
 
     def attend_soon(self) -> None:
         """Read from the server unless the view is back at it in the next turn of the event loop.

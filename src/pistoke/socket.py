@@ -12,7 +12,7 @@ from ._compat import get_running_loop
 from .conf import conf
 from .connection import ABNORMAL, BAD_DATA, NORMAL, TOO_BIG, State, choose_subprotocol, close_event, size
 from .exceptions import ClientDisconnected, ConnectionClosed, HandshakeError, SubprotocolMismatch
-from .inbound import Inbound
+from .inbound import Inbound, is_of
 
 if typing.TYPE_CHECKING:
     from ._types import Decode, Encode, Event, Receive, Send
@@ -206,6 +206,8 @@ class Socket(Inbound):
         with contextlib.suppress(asyncio.TimeoutError):
             while not self.received(await asyncio.wait_for(self._read_event(), seconds)):
                 pass
+        # Uvicorn has said it, but notes it for itself only now.
+        await asyncio.sleep(0)
 
     # Sending
 
@@ -273,6 +275,9 @@ class Socket(Inbound):
         Raises ValueError for a code that may not be sent, :class:`ConnectionClosed` where the client has left unnoticed.
         """
         event = close_event(code, reason)
+        if NORMAL < code < 3000 and is_of(self._asgi_send, "daphne"):
+            # Its library lets an application close with 1000 and 3000–4999 only, and keeps the client hanging otherwise.
+            event["code"] = code + 3000
         if self.automatic and not self.over:
             # What cannot be opened is refused.
             with contextlib.suppress(SubprotocolMismatch):
@@ -290,24 +295,9 @@ class Socket(Inbound):
             # A refusal was interrupted; ASGI knows no other way to end it.
             event = {"type": "websocket.http.response.body", "body": b"", "more_body": False}
         try:
-            await self._send_close(event)
+            await self.send_event(event)
         finally:
             self.nothing_more()
-
-    async def _send_close(self, event: "Event") -> None:
-        try:
-            await self.send_event(event)
-        except ConnectionClosed as exc:
-            if isinstance(exc.__cause__, OSError) or not NORMAL < event.get("code", NORMAL) < 3000:
-                raise
-            # Daphne's library lets an application close with 1000 and 3000–4999 only, and keeps the client hanging
-            # otherwise. On other servers this comes to nothing, as the first attempt did.
-            try:
-                await self._asgi_send(dict(event, code=event["code"] + 3000))
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                raise exc from exc.__cause__
 
 
 class RawSocket:
