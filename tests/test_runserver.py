@@ -3,6 +3,7 @@
 import argparse
 import base64
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -143,6 +144,8 @@ class RunServer:
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "runserver", *arguments], cwd=str(directory), env=env, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, universal_newlines=True,
+            # Where the tests run in the background of a shell, Ctrl-C is ignored, and that is inherited.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler),
         )
         self.reader = threading.Thread(target=self.read)
         self.reader.start()

@@ -584,6 +584,15 @@ def test_a_connection_is_closed_after_idling(age, database, connection, worker, 
     assert worker._seconds_to_wait() is None
 
 
+def test_a_database_in_memory_is_kept(connection, worker, clock, monkeypatch):
+    connection.settings_dict["CONN_MAX_AGE"] = 0
+    monkeypatch.setattr(connection, "is_in_memory_db", lambda: True)
+    clock.now += 10
+    assert worker._seconds_to_wait() is None
+    worker._close_idle()
+    assert is_open()
+
+
 def test_a_connection_that_is_kept_for_ever_is(connection, worker, clock):
     clock.now += 10 ** 6
     assert worker._seconds_to_wait() is None

@@ -286,9 +286,13 @@ def connected() -> "list[BaseDatabaseWrapper]":
 
 
 def seconds_to_idle(connection: "BaseDatabaseWrapper") -> "float | None":
-    """Return how long a connection is kept without being used, None for ever: ``CONN_MAX_AGE``, but a second at least."""
+    """Return how long a connection is kept without being used, None for ever: ``CONN_MAX_AGE``, but a second at least.
+
+    The data of an SQLite database in memory go with its connection, so Django does not close it.
+    """
     age = connection.settings_dict["CONN_MAX_AGE"]
-    return None if age is None else max(age, IDLE_SECOND)
+    in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()  # type: ignore[attr-defined]  # SQLite's
+    return None if age is None or in_memory else max(age, IDLE_SECOND)
 
 
 def has_open_work(connection: "BaseDatabaseWrapper") -> bool:
