@@ -140,6 +140,11 @@ class Bye(Connect):
 class Room(Load):
     """One of many sends a message, and all receive it."""
 
+    async def open(self, site):
+        """Open the connections, and wait until the last has joined: that may be after its handshake."""
+        await super().open(site)
+        await site.settle()
+
     async def run(self, amount):
         """Publish so often that about so many messages are delivered."""
         times = max(1, amount // self.connections)
