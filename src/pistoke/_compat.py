@@ -5,6 +5,7 @@ import builtins
 import contextlib
 import functools
 import inspect
+import queue
 import sys
 import typing
 
@@ -186,6 +187,9 @@ else:
 
 
 # Threads -------------------------------------------------------------------------------------------------------------
+
+#: A queue between threads; the one written in C came with Python 3.7.
+SimpleQueue: "type[queue.Queue[typing.Any]]" = getattr(queue, "SimpleQueue", queue.Queue)
 
 #: Whether thread-sensitive code can be given an executor of ours: asgiref has the means from Python 3.7 on.
 HAS_THREAD_SENSITIVE_CONTEXT = SyncToAsync.thread_sensitive_context is not None

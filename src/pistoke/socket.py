@@ -26,7 +26,7 @@ LOST: "Event" = {"type": "websocket.disconnect", "code": ABNORMAL}
 
 #: How many messages are sent before the event loop gets a turn. After the abrupt loss of a client the ``send`` of some
 #: servers returns without ever suspending: a view that sends in a tight loop would hang the process.
-SENDS_PER_TURN = 64
+SENDS_PER_TURN = 256
 
 
 class Socket(Inbound):

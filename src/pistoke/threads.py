@@ -25,6 +25,7 @@ from django.db.backends.signals import connection_created
 from ._compat import (
     HAS_THREAD_SENSITIVE_CONTEXT,
     ContextVar,
+    SimpleQueue,
     enter_thread_sensitive_context,
     thread_connections,
     thread_sensitive_context,
@@ -190,7 +191,7 @@ class Worker:
     def __init__(self, pool: Pool, number: int) -> None:
         self.pool = pool
         # Lanes whose next call this worker is to run.
-        self.inbox: "queue.Queue[Lane]" = queue.Queue()
+        self.inbox: "queue.Queue[Lane]" = SimpleQueue()
         # When its connections were used last, and how many failures of connections it knows of.
         self._used = time.monotonic()
         self._failures = pool.failures
@@ -200,12 +201,17 @@ class Worker:
         threading.Thread(target=self._run, name=THREAD_NAME + str(number), daemon=True).start()
 
     def _run(self) -> None:
+        # A worker that has just had a call soon has another: how long its connections may idle is asked only when none
+        # has come for a second.
+        seconds: "float | None" = None
         while True:
             try:
-                lane: "Lane | None" = self.inbox.get(timeout=self._seconds_to_wait())
+                lane: "Lane | None" = self.inbox.get(timeout=seconds)
+                seconds = IDLE_SECOND
             except queue.Empty:
                 self._guarded(self._close_idle)
                 lane = self._let_go()
+                seconds = IDLE_SECOND if lane else self._seconds_to_wait()
             while lane is not None:
                 lane = self._run_call(lane)
 
