@@ -659,7 +659,7 @@ def test_certificate_may_be_an_attribute_of_the_command(runserver, project, cert
 
 
 def test_workers_serve_without_the_autoreloader(runserver):
-    server = runserver("--workers", "2", "--noreload")
+    server = runserver("--workers", "2", "--noreload", "127.0.0.1:{}".format(free_port()))
     server.wait_for("Application startup complete", times=2)
     assert server.get().body == "page 1, http"
     assert server.get("/static/style.css").status == 200

@@ -70,7 +70,7 @@ class TestUndecodable:
             assert ws.receive() == r"'none' None [('c', '\xff')]"
 
     # An older Uvicorn logs how it failed to read the address.
-    @pytest.mark.logs("^Traceback", "httptools.parser.errors")
+    @pytest.mark.logs("^Traceback", "httptools.parser.errors", "opening handshake failed")
     @pytest.mark.parametrize("path", [b"/echo/\xff", b"/echo/?q=\xff"])
     def test_bare_bytes_harm_nobody(self, server, path):
         try:
