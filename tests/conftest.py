@@ -2,6 +2,19 @@
 import asyncio
 import inspect
 
+import pytest
+
+#: Where tests start processes (servers, browsers) and wait for them. On a busy machine one now and then is too slow.
+WITH_PROCESSES = ("servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks")
+
+
+def pytest_collection_modifyitems(items):
+    """Give a test of other processes a second chance; the summary says how many have taken it."""
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        if any(name in path for name in WITH_PROCESSES):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
 
 def pytest_pyfunc_call(pyfuncitem):
     """Run an ``async def`` test function."""
