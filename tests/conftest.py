@@ -4,6 +4,11 @@ import inspect
 
 import pytest
 
+try:
+    import contextvars
+except ImportError:
+    # Python 3.6 has none.
+    contextvars = None
 #: Where tests start processes (servers, browsers) and wait for them. On a busy machine one now and then is too slow.
 WITH_PROCESSES = ("servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks")
 
@@ -21,7 +26,12 @@ def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    if contextvars is None or pyfuncitem.get_closest_marker("django_db"):
+        run(test)
+    else:
+        # An older asgiref lets what one context sets (a language, say) be seen in that which it was copied from.
+        contextvars.Context().run(run, test)
     return True
 
 

@@ -78,7 +78,7 @@ class WebsocketHandler:
         if event["type"] != "websocket.connect":
             # The client left before it was even heard.
             return
-        socket = Socket(receive, send, tuple(scope.get("subprotocols") or ()))
+        socket = Socket(receive, send, offered_subprotocols(scope))
         lane = threads.Lane()
         if self.use_database_threads:
             threads.enter(lane)
@@ -204,6 +204,11 @@ class WebsocketHandler:
         and error trackers see it. ``Http404`` and the like are logged as for HTTP, and no error of ours.
         """
         return await sync_to_async(response_for_exception)(request, exc)  # type: ignore[arg-type]  # groups too
+
+
+def offered_subprotocols(scope: "Scope") -> "tuple[str, ...]":
+    """Return the subprotocols that a client offers, in its order; older releases of Granian pass them on in one string."""
+    return tuple(name.strip() for names in scope.get("subprotocols") or () for name in names.split(","))
 
 
 def explicit_protocol(view: "View") -> "WebsocketProtocol | None":

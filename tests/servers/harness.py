@@ -322,7 +322,8 @@ class Granian(Server):
     name = "granian"
     modules = ("granian",)
     package = "granian"
-    exists = sys.version_info >= (3, 8)
+    # The releases for older Pythons send no close codes.
+    exists = sys.version_info >= (3, 9)
     knows_reason = False
 
     def command(self):
