@@ -286,8 +286,9 @@ class Hypercorn(Server):
     package = "hypercorn"
     exists = sys.version_info >= (3, 7)
     knows_code = knows_reason = False
-    # Python 3.12 lets a listening socket wait for all its connections, before Hypercorn tells them that it ends.
-    groups = ("patient-hypercorn",) if sys.version_info >= (3, 12) else ()
+    # Python 3.12 lets a listening socket wait for all its connections, before Hypercorn tells them that it ends; the last
+    # release for Python 3.8 waits for ever after it has told them.
+    groups = ("patient-hypercorn",) if sys.version_info >= (3, 12) or sys.version_info[:2] == (3, 8) else ()
     # What asyncio makes of a cancelled connection, up to Python 3.11.
     noise = (r"Exception in callback StreamReaderProtocol.*?asyncio\.exceptions\.CancelledError",)
 
