@@ -43,7 +43,7 @@ def shut_down(server, key):
     return seconds, {view: visitor.code for view, visitor in visitors.items()}
 
 
-@pytest.mark.limit("patient-hypercorn", reason="on Python 3.8, and 3.12 or later, it waits until all clients have left by themselves")
+@pytest.mark.limit("patient-hypercorn", reason="on some Pythons it waits until all clients have left by themselves")
 class TestShutdown:
     def test_open_sockets_do_not_keep_the_server(self, own_server, key):
         seconds, _ = shut_down(own_server, key)
