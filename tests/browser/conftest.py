@@ -98,7 +98,7 @@ class OtherSite(http.server.BaseHTTPRequestHandler):
 def other_site():
     """Return the address of another site, which browsers find on loopback (RFC 6761 section 6.3)."""
     site = http.server.HTTPServer(("127.0.0.1", 0), OtherSite)
-    thread = threading.Thread(target=site.serve_forever)
+    thread = threading.Thread(target=site.serve_forever, daemon=True)
     thread.start()
     yield "http://evil.localhost:{}/".format(site.server_port)
     site.shutdown()

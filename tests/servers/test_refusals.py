@@ -39,7 +39,8 @@ class TestStatus:
             ("/only-http/", 405),
             ("/too-many/", 429),
             ("/unauthorized/", 401),
-            ("/teapot/", 418),
+            # One that the table of statuses of every Python has.
+            ("/gone/", 410),
             ("/redirected/", 403),
             ("/members/", 403),
             ("/rendered/", 403),

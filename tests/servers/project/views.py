@@ -222,7 +222,7 @@ async def protected(request):
 
 refusals = {
     "unauthorized": answering(unauthorized)(protected),
-    "teapot": answering(lambda request: HttpResponse("short and stout", status=418))(protected),
+    "gone": answering(lambda request: HttpResponse("long ago", status=410))(protected),
     "redirected": answering(lambda request: HttpResponseRedirect("/elsewhere/"))(protected),
     "rendered": answering(lambda request: TemplateResponse(request, "refused.html", status=403))(protected),
     "forbidden": raising(PermissionDenied("no"))(protected),
