@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from pistoke.socket import SENDS_PER_TURN
+
 from .clients import PING, PONG, TEXT, Bare, Closed, Frame, Library, close_frame
 from .harness import eventually
 
@@ -164,7 +166,7 @@ class TestClientLeaves:
             assert other.exchange("still here") == "still here"
         assert ended(server, key) in ("CancelledError", "ConnectionClosed")
         # asyncio's own warning, of each send after a loss: a few of them, and not thousands.
-        assert server.output.count("socket.send() raised exception") < 64 * 10
+        assert server.output.count("socket.send() raised exception") < SENDS_PER_TURN * 10
 
     def test_flooding_view_waits_for_a_slow_client(self, server, key):
         with Bare(server.address, "/flood/?key=" + key) as ws:
