@@ -18,6 +18,9 @@ TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
 
+#: What a server would say of a client that vanished. Some raise an exception of their own instead, or a RuntimeError.
+LOST: Event = {"type": "websocket.disconnect", "code": ABNORMAL}
+
 #: «The code MUST be followed by a UTF-8 encoded reason»; a control frame holds 125 bytes (RFC 6455 section 5.5), two are
 #: the code's.
 MAX_REASON_BYTES = 123
@@ -100,7 +103,7 @@ class Connection:
 
     def lost(self) -> None:
         """Note that the client has gone without a word."""
-        self.received({"type": "websocket.disconnect", "code": ABNORMAL})
+        self.received(LOST)
 
     def sending(self, event: Event) -> None:
         """Note an event that the application is about to send.

@@ -10,7 +10,7 @@ import typing
 
 from ._compat import get_running_loop
 from .conf import conf
-from .connection import ABNORMAL, Connection, payload, size
+from .connection import LOST, Connection, payload, size
 
 if typing.TYPE_CHECKING:
     from ._types import Event, Receive
@@ -127,7 +127,7 @@ class Inbound(Connection):
             raise
         except Exception:
             # Servers raise classes of their own, or plain RuntimeError, where there is no client any more.
-            return {"type": "websocket.disconnect", "code": ABNORMAL}
+            return LOST
 
     def _keep(self, event: "Event") -> None:
         if not self.received(event):

@@ -10,7 +10,17 @@ from django.utils.functional import Promise
 
 from ._compat import get_running_loop
 from .conf import conf
-from .connection import ABNORMAL, BAD_DATA, NORMAL, TOO_BIG, State, choose_subprotocol, close_event, size
+from .connection import (
+    ABNORMAL,
+    BAD_DATA,
+    LOST,
+    NORMAL,
+    TOO_BIG,
+    State,
+    choose_subprotocol,
+    close_event,
+    size,
+)
 from .exceptions import ClientDisconnected, ConnectionClosed, HandshakeError, SubprotocolMismatch
 from .inbound import Inbound, is_of
 
@@ -20,9 +30,6 @@ if typing.TYPE_CHECKING:
 
     #: What ``receive()`` raises instead of its own, if anything.
     AtEnd = typing.Optional[typing.Type[BaseException]]
-
-#: What a server would say of a client that vanished. Some raise an exception of their own instead, or a RuntimeError.
-LOST: "Event" = {"type": "websocket.disconnect", "code": ABNORMAL}
 
 #: How many messages are sent before the event loop gets a turn. After the abrupt loss of a client the ``send`` of some
 #: servers returns without ever suspending: a view that sends in a tight loop would hang the process.
