@@ -35,7 +35,7 @@ class TestMessages:
         with Library(server.address, "/echo/") as ws:
             assert ws.exchange(message) == message
 
-    @pytest.mark.limit("daphne", reason="sends no empty messages")
+    @pytest.mark.limit("daphne", "old-uvicorn-sansio", reason="sends no empty messages")
     @pytest.mark.parametrize("message", ["", b""])
     def test_nothing_is_a_message_too(self, server, message):
         with Library(server.address, "/echo/") as ws:

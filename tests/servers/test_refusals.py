@@ -58,6 +58,7 @@ class TestStatus:
         assert refusal(server, "/broken/").status == expected(server, 500)
         assert server.event(event="log", level="ERROR", error="ValueError")
 
+    @pytest.mark.limit("old-uvicorn-sansio", reason="sends Content-Length twice, which a library does not accept")
     @pytest.mark.logs("WARNING django.request")
     def test_library_is_refused_too(self, server):
         assert refusal(server, "/nothing-here/", Library).status == expected(server, 404)

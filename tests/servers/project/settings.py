@@ -46,7 +46,7 @@ DATABASES = {
     }
 }
 # Long enough to be told from «at once», short enough to be waited for.
-PISTOKE_DISCONNECT_GRACE = 2
+PISTOKE_DISCONNECT_GRACE = 1
 PISTOKE_MAX_MESSAGE_SIZE = 2 ** 20
 
 # What Django logs is read by the tests; it goes to a file of its own, apart from the server's output.
