@@ -4,6 +4,8 @@ import inspect
 
 import pytest
 
+from tests import services
+
 try:
     import contextvars
 except ImportError:
@@ -19,6 +21,18 @@ def pytest_collection_modifyitems(items):
         path = item.nodeid.partition("::")[0]
         if any(name in path for name in WITH_PROCESSES):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """Return a PostgreSQL of this test session."""
+    yield from services.running(services.PostgreSQL)
+
+
+@pytest.fixture(scope="session")
+def redis():
+    """Return a Redis of this test session."""
+    yield from services.running(services.Redis)
 
 
 def pytest_pyfunc_call(pyfuncitem):
