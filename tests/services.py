@@ -143,7 +143,7 @@ class PostgreSQL(Service):
         self._run(subprocess.check_call, [self.program("initdb")] + options.split(), stdout=subprocess.DEVNULL)
 
     def command(self):
-        settings = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=127.0.0.1"]
+        settings = ["fsync=off", "full_page_writes=off", "listen_addresses=127.0.0.1"]
         settings += ["unix_socket_directories=" + self.directory, "port={}".format(self.port)]
         return [self.program("postgres"), "-D", "data"] + [word for line in settings for word in ("-c", line)]
 
