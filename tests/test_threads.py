@@ -874,6 +874,36 @@ async def test_a_cancelled_view_may_clean_up_in_its_thread(pool, database):
     assert order == ["call", "clean-up"]
 
 
+class TestStandStill:
+    def test_short_call_has_ended_when_it_was_submitted(self, pool, monkeypatch):
+        monkeypatch.setattr(threads, "SHORT", SECONDS)
+        assert pool.submit(lambda: "quick").done()
+
+    def test_nobody_waits_for_a_long_call(self, pool):
+        gate = threading.Event()
+        long = pool.submit(gate.wait, SECONDS)
+        assert not long.done()
+        gate.set()
+        assert long.result(SECONDS)
+
+    def test_after_a_long_call_the_next_ones_are_not_waited_for(self, pool, monkeypatch):
+        monkeypatch.setattr(threads, "CALLS_AFTER_LONG", 2)
+        gate = threading.Event()
+        futures = [pool.submit(gate.wait, SECONDS) for _ in range(2)]
+        monkeypatch.setattr(threads, "SHORT", SECONDS)
+        futures.append(pool.submit(gate.wait, SECONDS))
+        assert not any(future.done() for future in futures)
+        gate.set()
+        assert pool.submit(lambda: "waited for").done()
+
+    def test_call_that_raises_is_waited_for_too(self, pool, monkeypatch):
+        monkeypatch.setattr(threads, "SHORT", SECONDS)
+        future = pool.submit(lambda: 1 / 0)
+        assert future.done()
+        with pytest.raises(ZeroDivisionError):
+            future.result()
+
+
 @pytest.mark.skipif(HAS_THREAD_SENSITIVE_CONTEXT, reason="this is for Python 3.6")
 async def test_there_is_one_thread_for_all_sockets_without_contexts():
     names = set()
