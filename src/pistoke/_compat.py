@@ -35,6 +35,9 @@ else:
     # Returns the running loop inside of a coroutine or a callback, the only places where it is called here.
     get_running_loop = asyncio.get_event_loop
 
+#: The running loop, or None where there is none.
+running_loop_or_none = asyncio._get_running_loop
+
 if sys.version_info >= (3, 11):
 
     def cancelling(task: "asyncio.Task[object]", own: int, doubtful: bool) -> bool:

@@ -4,6 +4,9 @@
     └── PistokeException                 the root of everything below
         ├── HandshakeError               also an Exception: the socket could not be opened
         │   └── SubprotocolMismatch      the two sides have no subprotocol in common
+        ├── PubSubError                  also an Exception: something is wrong with topics
+        │   ├── BrokerUnavailable        also a ConnectionError: the engine behind them cannot be reached
+        │   └── SlowMember               a subscription was not read as fast as messages came
         └── WebsocketDisconnect          the socket is over; abstract, catch it to know of either:
             ├── ClientDisconnected       also an asyncio.CancelledError: raised by ``receive()``
             └── ConnectionClosed         also a ConnectionError: raised by ``send()`` and ``close()``
@@ -37,6 +40,42 @@ class SubprotocolMismatch(HandshakeError):
 
     def __str__(self) -> str:
         return "expected one of the subprotocols {!r}, got {!r}".format(list(self.supported), list(self.offered))
+
+
+class PubSubError(PistokeException, Exception):
+    """Something is wrong with topics."""
+
+
+class BrokerUnavailable(PubSubError, ConnectionError):
+    """The engine behind the topics cannot be reached.
+
+    ``broker`` is the alias of the broker, ``reason`` what the engine, its library or the system said.
+    """
+
+    def __init__(self, broker: str, reason: object) -> None:
+        super().__init__(broker, reason)
+        self.broker = broker
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return "expected the engine of broker {!r} to answer, got {}".format(self.broker, self.reason)
+
+
+class SlowMember(PubSubError):
+    """A subscription was not read as fast as messages came.
+
+    ``topics`` are its topics, ``buffer`` is how many messages waited for its reader.
+    """
+
+    def __init__(self, topics: Sequence[str], buffer: int) -> None:
+        super().__init__(topics, buffer)
+        self.topics: "tuple[str, ...]" = tuple(topics)
+        self.buffer = buffer
+
+    def __str__(self) -> str:
+        return "expected a reader as fast as the messages of {}, got {} of them waiting for it".format(
+            ", ".join(self.topics), self.buffer
+        )
 
 
 class WebsocketDisconnect(PistokeException):

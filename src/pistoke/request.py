@@ -23,6 +23,8 @@ if typing.TYPE_CHECKING:
 
     from ._compat import Context
     from ._types import Scope
+    from .pubsub.member import Follower, Transform
+    from .pubsub.message import Position
     from .socket import Socket
 
 #: The schemes of a socket, and those that all of Django knows them by.
@@ -160,6 +162,30 @@ class WebsocketRequest(ASGIRequest):
         """
         close_event(code, reason)
         return Closing(self._socket, code, reason)
+
+    # Topics
+
+    def follow(
+        self,
+        *topics: str,
+        since: "str | Position | typing.Mapping[str, str | Position] | None" = None,
+        transform: "Transform | None" = None,
+        slow: str = "close",
+        buffer: int = 100,
+        using: str = "default"
+    ) -> "Follower":
+        """Send what is published to topics to this client: ``async with request.follow("room.lobby"): …``.
+
+        Meanwhile the view does whatever it does. ``since`` is a position that the client has shown, from which on everything
+        is replayed first; whether that was possible is ``recovered`` of what ``async with`` gives. ``transform`` is called
+        with each :class:`~pistoke.pubsub.Message` and returns what is sent for it, None for nothing; without it the data are
+        sent as they were published: objects as JSON. ``slow`` is what happens when ``buffer`` messages wait for a client:
+        ``"close"`` closes its socket with 4008, ``"drop_oldest"`` drops the oldest, ``"latest"`` keeps one.
+        """
+        from .pubsub import brokers, checked
+        from .pubsub.member import Follower
+
+        return Follower(self._socket, transform, brokers[using], checked(topics), since, slow, buffer)
 
     # CSRF
 

@@ -242,6 +242,19 @@ class Socket(Inbound):
         except Exception as exc:
             raise self._send_failed() from exc
 
+    async def relay(self, message: "str | bytes") -> None:
+        """Send what is encoded already, as :meth:`send` does."""
+        event: "Event" = {"type": "websocket.send", "text" if type(message) is str else "bytes": message}
+        if not self.turn:
+            await self._next_turn()
+        self.turn -= 1
+        try:
+            await self._asgi_send(event)
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            raise self._send_failed() from exc
+
     async def _next_turn(self) -> None:
         """Let the event loop go round, the first time by accepting; raise where there is nobody to send to."""
         if self.listened_to:

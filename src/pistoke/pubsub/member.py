@@ -1,0 +1,302 @@
+"""Those who follow topics: a queue that a coroutine reads, and a socket that messages are sent to."""
+
+import asyncio
+import collections
+import contextlib
+import logging
+import types
+import typing
+from typing import Any
+
+from .._compat import get_running_loop
+from ..conf import conf
+from ..exceptions import ConnectionClosed, SlowMember
+from ..protocol import close_quietly
+from .hub import follows
+
+if typing.TYPE_CHECKING:
+    from ..socket import Socket
+    from .broker import Broker
+    from .hub import Hub
+    from .message import Message, Position
+
+    #: What makes of a message what is sent for it; None sends nothing.
+    Transform = typing.Callable[[Message], object]
+
+logger: logging.Logger = logging.getLogger("pistoke.pubsub")
+
+#: What becomes of a member that does not keep up.
+SLOW = ("close", "drop_oldest", "latest")
+
+#: How many messages wait for a member by default.
+BUFFER = 100
+
+#: The close code of a socket that did not keep up, or missed something: its client resumes by position.
+FELL_BEHIND = 4008
+
+
+class Member:
+    """One who follows topics: ``async with member`` joins them, and leaves them at its end.
+
+    ``recovered`` is whether all that was published since the position given could be replayed; None where none was given.
+    """
+
+    def __init__(
+        self,
+        broker: "Broker",
+        topics: "typing.Sequence[str]",
+        since: "str | Position | typing.Mapping[str, str | Position] | None" = None,
+        slow: str = "close",
+        buffer: int = BUFFER,
+        gaps: bool = False,
+    ) -> None:
+        if slow not in SLOW:
+            raise ValueError("expected slow={}, got {!r}".format(" or ".join(map(repr, SLOW)), slow))
+        if buffer < 1:
+            raise ValueError("expected a buffer of at least 1 message, got {!r}".format(buffer))
+        self.recovered: "bool | None" = None
+        self._broker = broker
+        self._topics = topics
+        self._since = since
+        self._slow = slow
+        self._buffer = 1 if slow == "latest" else buffer
+        # Whether it wants to be told where something may be missing.
+        self._gaps = gaps
+        self._hub: "Hub | None" = None
+        # What has come and has not been passed on.
+        self._queue: "collections.deque[Message]" = collections.deque()
+        # What has come to topics whose past is still being looked up.
+        self._held: "dict[str, collections.deque[Message]]" = {}
+
+    async def __aenter__(self) -> Any:
+        hub = self._hub = self._broker.hub()
+        outcomes = []
+        try:
+            for topic in self._topics:
+                outcomes.append(await hub.join(self, topic, self._since_of(topic)))
+        except BaseException:
+            self.leave()
+            raise
+        if any(outcome is not None for outcome in outcomes):
+            self.recovered = all(outcome is not False for outcome in outcomes)
+        return self
+
+    def _since_of(self, topic: str) -> "str | Position | None":
+        if self._since is None or isinstance(self._since, (str, tuple)):
+            return self._since
+        return self._since.get(topic)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Follow nothing any more."""
+        if self._hub is not None:
+            for topic in self._topics:
+                self._hub.leave(self, topic)
+            self._hub = None
+
+    # What the hub calls
+
+    def hold(self, topic: str) -> None:
+        """Keep what comes until the past of the topic is known."""
+        self._held[topic] = collections.deque()
+
+    def release(self, topic: str, missed: "typing.Iterable[Message]", position: "Position | None" = None) -> None:
+        """Pass on what was missed up to a position, and then what came meanwhile."""
+        held = self._held.pop(topic, ())
+        for message in missed:
+            # A past of any length is no fault of the member's.
+            self._put(message)
+        for message in held:
+            if position is None or message.position is None or not follows(position, message.position):
+                self.deliver(message)
+
+    def deliver(self, message: "Message") -> None:
+        """Take a message, without waiting."""
+        if self._held and message.topic in self._held:
+            self._take(message, self._held[message.topic])
+        elif not message.gap or self._gaps:
+            self._take(message, self._queue)
+
+    def _take(self, message: "Message", queue: "collections.deque[Message]") -> None:
+        """Keep a message in a queue that is full at some point."""
+        if len(queue) >= self._buffer:
+            if self._slow == "close":
+                self._fell_behind()
+                return
+            queue.popleft()
+        queue.append(message)
+        if queue is self._queue:
+            self._kept()
+
+    def _put(self, message: "Message") -> None:
+        self._queue.append(message)
+        self._kept()
+
+    def _kept(self) -> None:
+        """Look after a message that was just queued."""
+
+    def _fell_behind(self) -> None:
+        """End a member that does not keep up."""
+        self._held.clear()
+        self.leave()
+
+
+class Subscription(Member):
+    """Messages for a coroutine: ``async with subscribe("topic") as messages: async for message in messages: …``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._waiter: "asyncio.Future[None] | None" = None
+        self._too_slow = False
+
+    def __aiter__(self) -> "Subscription":
+        return self
+
+    async def __anext__(self) -> "Message":
+        """Return the next message.
+
+        Raises :class:`~pistoke.exceptions.SlowMember` after the last one that was kept for a reader that fell behind.
+        """
+        while not self._queue:
+            if self._too_slow:
+                raise SlowMember(self._topics, self._buffer)
+            if self._hub is None:
+                raise StopAsyncIteration
+            if self._waiter is not None:
+                raise RuntimeError("expected one reader of a subscription, got a second one; make one for each")
+            self._waiter = get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._queue.popleft()
+
+    def _kept(self) -> None:
+        self._wake()
+
+    def _fell_behind(self) -> None:
+        super()._fell_behind()
+        self._too_slow = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Follow nothing any more; a reader gets what is left, and then the end."""
+        super().leave()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Follower(Member):
+    """Messages for a client: each is sent to its socket, while the view does whatever it does.
+
+    A send that does not have to wait is made on the spot, without a task: for a topic with five hundred members a task for
+    each would cost as much again as the sends themselves.
+    """
+
+    def __init__(self, socket: "Socket", transform: "Transform | None", *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._socket = socket
+        self._transform = transform
+        # The task that goes on where a send has to wait.
+        self._task: "asyncio.Task[None] | None" = None
+        # The task that closes the socket.
+        self._closing: "asyncio.Task[None] | None" = None
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.leave()
+        self._queue.clear()
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def deliver(self, message: "Message") -> None:
+        """Send a message, or queue it behind those that wait."""
+        if message.gap:
+            if self._broker.history_of(message.topic) is not None:
+                # It was promised to miss nothing.
+                self._fell_behind()
+        elif self._task is not None or self._held:
+            super().deliver(message)
+        else:
+            self._send_now(message)
+
+    def _kept(self) -> None:
+        if self._task is None:
+            self._go_on(self._send(self._queue.popleft()))
+
+    def _send_now(self, message: "Message") -> None:
+        sending = self._send(message)
+        try:
+            awaited = sending.send(None)
+        except StopIteration:
+            return
+        self._go_on(resumed(sending, awaited))
+
+    def _go_on(self, sending: "typing.Awaitable[None]") -> None:
+        self._task = get_running_loop().create_task(self._send_queue(sending))
+
+    async def _send_queue(self, sending: "typing.Awaitable[None]") -> None:
+        try:
+            await sending
+            while self._queue:
+                await self._send(self._queue.popleft())
+        finally:
+            self._task = None
+
+    async def _send(self, message: "Message") -> None:
+        try:
+            if self._transform is None:
+                await self._socket.relay(message.encoded(self._socket.encode))
+            else:
+                made = self._transform(message)
+                if made is not None:
+                    await self._socket.send(made)
+        except ConnectionClosed:
+            # The view is told where it reads or sends itself.
+            self.leave()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("a message of %s could not be sent to the client", message.topic)
+            self._end(1011)
+
+    def _fell_behind(self) -> None:
+        super()._fell_behind()
+        logger.info("a client has fallen behind %s; closing with %s", ", ".join(self._topics), FELL_BEHIND)
+        self._end(FELL_BEHIND)
+
+    def _end(self, code: int) -> None:
+        """Close the socket; the view learns of it like of any other close."""
+        self.leave()
+        self._queue.clear()
+        if self._closing is None:
+            self._closing = get_running_loop().create_task(self._close(code))
+
+    async def _close(self, code: int) -> None:
+        # Where the client does not read at all, it does not read this either.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(close_quietly(self._socket, code), conf.SHUTDOWN_GRACE)
+
+
+@types.coroutine
+def resumed(
+    coroutine: "typing.Coroutine[Any, Any, None]", awaited: Any
+) -> "typing.Generator[Any, Any, None]":
+    """Go on with a coroutine that was stepped once and has come to wait for something."""
+    while True:
+        try:
+            yield awaited
+        except BaseException as exc:
+            step: "typing.Callable[[], Any]" = lambda exc=exc: coroutine.throw(exc)  # type: ignore[misc]  # noqa: E731
+        else:
+            step = lambda: coroutine.send(None)  # noqa: E731
+        try:
+            awaited = step()
+        except StopIteration:
+            return

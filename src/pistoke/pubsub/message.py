@@ -1,0 +1,124 @@
+"""What is published: a message, its position, and how it travels."""
+
+import base64
+import json
+import re
+import typing
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+if typing.TYPE_CHECKING:
+    from .._types import Encode
+
+#: The most characters in the name of a topic, and what they may be: what every engine can carry as it is.
+MAX_TOPIC = 200
+TOPIC = re.compile(r"[A-Za-z0-9_.:@/+=~-]{1,%d}" % MAX_TOPIC)
+
+
+def check_topic(topic: object) -> str:
+    """Return the name of a topic; raise TypeError where it is no ``str``, ValueError where it is no name."""
+    if not isinstance(topic, str):
+        raise TypeError("expected the name of a topic as str, got {!r}".format(topic))
+    if not TOPIC.fullmatch(topic):
+        raise ValueError(
+            "expected the name of a topic of 1–{} letters, digits and characters of '_.:@/+=~-', got {!r}".format(
+                MAX_TOPIC, topic
+            )
+        )
+    return topic
+
+
+class Position(typing.NamedTuple):
+    """Where a message stands in the history of its topic: the ``offset``-th of an ``epoch``.
+
+    A new epoch begins where a history was lost: positions of two epochs cannot be compared. ``str(position)`` is what a
+    client keeps and shows again.
+    """
+
+    epoch: str
+    offset: int
+
+    def __str__(self) -> str:
+        return "{}-{}".format(self.epoch, self.offset)
+
+    @classmethod
+    def parse(cls, text: str) -> "Position | None":
+        """Return the position that a client has shown, None where it is none."""
+        match = re.fullmatch(r"([A-Za-z0-9]{1,40})-([0-9]{1,18})", text)
+        return cls(match.group(1), int(match.group(2))) if match else None
+
+
+class Message:
+    """Something published.
+
+    ``topic`` is its topic, ``data`` what was published: ``str``, ``bytes`` or a JSON value; ``position`` where it stands in
+    the history of the topic, None where that keeps none. In a message with ``gap`` True there are no data: it says that
+    something may be missing here.
+    """
+
+    __slots__ = ("_data", "_encoded", "payload", "position", "topic")
+
+    gap = False
+
+    def __init__(self, topic: str, payload: str, position: "Position | None" = None) -> None:
+        self.topic = topic
+        # What travels: a letter for the type, and the data (see encode).
+        self.payload = payload
+        self.position = position
+        # What was made of it last, for the next member: each member of a topic asks for the same.
+        self._encoded: "tuple[object, str | bytes] | None" = None
+
+    def __repr__(self) -> str:
+        return "Message({!r}, {!r}, {!r})".format(self.topic, self.payload, self.position)
+
+    @property
+    def data(self) -> Any:
+        """What was published. Each look at a JSON value decodes it anew: nobody changes it under somebody else's hands."""
+        return decode(self.payload)
+
+    def encoded(self, encode: "Encode | None" = None) -> "str | bytes":
+        """Return what is sent to a client for it, made once for all clients of a kind.
+
+        ``encode`` is what encodes the messages of the client's protocol; without one a JSON value is sent as JSON.
+        """
+        if self._encoded is None or self._encoded[0] is not encode:
+            self._encoded = encode, self._encode(encode)
+        return self._encoded[1]
+
+    def _encode(self, encode: "Encode | None") -> "str | bytes":
+        if encode is not None:
+            return encode(self.data)
+        return self.payload[1:] if self.payload[0] in "sj" else decode(self.payload)
+
+
+class Gap(Message):
+    """Something may be missing here: the engine was away, or the history is too short."""
+
+    __slots__ = ()
+
+    gap = True
+
+    def __init__(self, topic: str, position: "Position | None" = None) -> None:
+        super().__init__(topic, "jnull", position)
+
+
+def encode(data: object) -> str:
+    """Return data as they travel: ``s`` and text, ``b`` and bytes in Base64, ``j`` and JSON.
+
+    Raises TypeError where they are neither, ValueError where a number has no JSON.
+    """
+    if isinstance(data, str):
+        return "s" + data
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return "b" + base64.b64encode(data).decode()
+    # Not as DjangoJSONEncoder would by itself: NaN is no JSON, and a browser would not read it.
+    return "j" + json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False, separators=(",", ":"))
+
+
+def decode(payload: str) -> Any:
+    """Return the data that travelled."""
+    kind, data = payload[0], payload[1:]
+    if kind == "s":
+        return data
+    return base64.b64decode(data) if kind == "b" else json.loads(data)

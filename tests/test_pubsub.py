@@ -1,0 +1,382 @@
+"""Topics: publishing, subscribing, following, positions and members that do not keep up."""
+import asyncio
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.template import Context, Template
+from django.test import override_settings
+
+from pistoke.exceptions import SlowMember
+from pistoke.handler import WebsocketHandler
+from pistoke.protocol import WebsocketJSONProtocol, WebsocketProtocol
+from pistoke.pubsub import Position, aposition, apublish, gap_detected, position, publish, publish_failed, subscribe
+from pistoke.pubsub.broker import brokers
+
+from .asgi import Server, urls
+
+HISTORY = {"default": {"HISTORY": {"kept.*": {"size": 3, "ttl": 60}}}}
+
+
+@pytest.fixture(autouse=True)
+def fresh_broker():
+    with override_settings(PISTOKE_PUBSUB=HISTORY):
+        yield
+
+
+async def take(messages, count):
+    """Return the data of the next messages."""
+    return [(await asyncio.wait_for(messages.__anext__(), 5)).data for _ in range(count)]
+
+
+class TestPublish:
+    @pytest.mark.parametrize("data", ["text", "", b"\0\xff", {"a": [1, None, "ä"]}, [], 1.5, None, True])
+    async def test_data_arrive_as_they_were(self, data):
+        async with subscribe("t") as messages:
+            await apublish("t", data)
+            assert await take(messages, 1) == [data]
+
+    async def test_order_is_kept(self):
+        async with subscribe("t") as messages:
+            for number in range(50):
+                await apublish("t", number)
+            assert await take(messages, 50) == list(range(50))
+
+    async def test_other_topics_do_not_arrive(self):
+        async with subscribe("t") as messages:
+            await apublish("other", 1)
+            await apublish("t", 2)
+            assert await take(messages, 1) == [2]
+
+    async def test_threads_publish(self):
+        async with subscribe("kept.t") as messages:
+            def both():
+                threads = [threading.Thread(target=publish, args=("kept.t", n)) for n in range(20)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            publishing = asyncio.ensure_future(sync_to_async(both, thread_sensitive=False)())
+            for number in range(20, 40):
+                await apublish("kept.t", number)
+            await publishing
+            assert sorted(await take(messages, 40)) == list(range(40))
+
+    async def test_blocking_in_a_coroutine_is_refused(self):
+        with pytest.raises(RuntimeError, match="await apublish"):
+            publish("t", 1)
+
+    @pytest.mark.parametrize("topic", ["", "a b", "ä", "x" * 201, "a\n"])
+    def test_name_of_topic_is_checked(self, topic):
+        with pytest.raises(ValueError, match="expected the name of a topic"):
+            publish(topic, 1)
+
+    def test_topic_is_a_string(self):
+        with pytest.raises(TypeError, match="expected the name of a topic as str"):
+            publish(7, 1)
+
+    def test_data_are_json(self):
+        with pytest.raises(TypeError):
+            publish("t", object())
+        with pytest.raises(ValueError):
+            publish("t", float("nan"))
+
+    @pytest.mark.django_db(transaction=True)
+    def test_commit_is_waited_for(self):
+        with transaction.atomic():
+            assert publish("kept.t", 1) is None
+            assert position("kept.t").offset == 0
+            assert publish("kept.t", 2, on_commit=False).offset == 1
+        assert position("kept.t").offset == 2
+
+    @pytest.mark.django_db(transaction=True)
+    def test_rolled_back_is_not_published(self):
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            publish("kept.t", 1)
+            raise ZeroDivisionError
+        assert position("kept.t").offset == 0
+
+    @pytest.mark.django_db(transaction=True)
+    def test_failure_after_commit_is_signalled(self, monkeypatch, caplog):
+        failed = []
+
+        def note(sender, **kwargs):
+            failed.append((kwargs["topic"], kwargs["data"], str(kwargs["exception"])))
+
+        def fail(*args):
+            raise OSError("no engine")
+
+        publish_failed.connect(note)
+        monkeypatch.setattr(brokers["default"], "publish", fail)
+        try:
+            with transaction.atomic():
+                publish("t", 1)
+        finally:
+            publish_failed.disconnect(note)
+        assert failed == [("t", 1, "no engine")]
+        assert "could not be published" in caplog.text
+
+    def test_unknown_broker_is_named(self):
+        with pytest.raises(ImproperlyConfigured, match="'nothing'"):
+            publish("t", 1, using="nothing")
+
+
+class TestHistory:
+    async def test_missed_are_replayed_and_live_ones_follow(self):
+        first = await apublish("kept.t", 1)
+        await apublish("kept.t", 2)
+        async with subscribe("kept.t", since=str(first)) as messages:
+            assert messages.recovered is True
+            await apublish("kept.t", 3)
+            assert await take(messages, 2) == [2, 3]
+
+    async def test_history_too_short(self):
+        first = await apublish("kept.t", 1)
+        for number in range(2, 6):
+            await apublish("kept.t", number)
+        async with subscribe("kept.t", since=first) as messages:
+            assert messages.recovered is False
+            await apublish("kept.t", 6)
+            assert await take(messages, 1) == [6]
+
+    @pytest.mark.parametrize("since", ["nonsense", "abc-1", "x" * 100, "-1", "abc-" + "9" * 30])
+    async def test_unknown_position_is_not_recovered(self, since):
+        await apublish("kept.t", 1)
+        async with subscribe("kept.t", since=since) as messages:
+            assert messages.recovered is False
+
+    async def test_position_from_the_future_is_not_recovered(self):
+        now = await apublish("kept.t", 1)
+        async with subscribe("kept.t", since=Position(now.epoch, 9)) as messages:
+            assert messages.recovered is False
+
+    async def test_without_position_nothing_is_replayed(self):
+        await apublish("kept.t", 1)
+        async with subscribe("kept.t") as messages:
+            assert messages.recovered is None
+            await apublish("kept.t", 2)
+            assert await take(messages, 1) == [2]
+
+    async def test_topic_without_history_has_no_positions(self):
+        assert await apublish("t", 1) is None
+        assert await aposition("t") is None
+
+    def test_template_knows_the_position(self):
+        publish("kept.t", 1)
+        rendered = Template("{% load pistoke %}{% position 'kept.t' %}|{% position 't' %}").render(Context())
+        assert rendered == str(position("kept.t")) + "|"
+
+    async def test_ttl(self):
+        with override_settings(PISTOKE_PUBSUB={"default": {"HISTORY": {"*": {"size": 10, "ttl": 0}}}}):
+            first = await apublish("t", 1)
+            await apublish("t", 2)
+            async with subscribe("t", since=first) as messages:
+                assert messages.recovered is False
+
+
+class TestSlow:
+    async def test_reader_that_fell_behind_is_told_after_what_was_kept(self):
+        async with subscribe("t", buffer=2) as messages:
+            for number in range(4):
+                await apublish("t", number)
+            assert await take(messages, 2) == [0, 1]
+            with pytest.raises(SlowMember, match="expected a reader as fast"):
+                await messages.__anext__()
+
+    async def test_oldest_are_dropped(self):
+        async with subscribe("t", slow="drop_oldest", buffer=2) as messages:
+            for number in range(4):
+                await apublish("t", number)
+            assert await take(messages, 2) == [2, 3]
+
+    async def test_latest_is_kept(self):
+        async with subscribe("t", slow="latest") as messages:
+            for number in range(4):
+                await apublish("t", number)
+            assert await take(messages, 1) == [3]
+
+    def test_policy_is_checked(self):
+        with pytest.raises(ValueError, match="expected slow='close' or"):
+            subscribe("t", slow="never")
+
+
+def hub():
+    return brokers["default"].hub()
+
+
+class TestFollow:
+    """A view that follows a topic."""
+
+    async def run(self, view, script):
+        server = Server("/view/")
+        with urls(view=view):
+            task = server.start(WebsocketHandler())
+            await script(server)
+            server.leave()
+            await asyncio.wait_for(task, 5)
+        assert hub().topics == []
+        hub().close()
+        return server
+
+    async def follow(self, script, protocol=WebsocketProtocol, published=("hello",), **options):
+        joined = asyncio.Event()
+
+        @protocol
+        async def view(request):
+            async with request.follow("t", **options):
+                joined.set()
+                async for _ in request:
+                    pass
+
+        async def whole(server):
+            await joined.wait()
+            for data in published:
+                await apublish("t", data)
+            await script(server)
+
+        return await self.run(view, whole)
+
+    async def test_published_is_sent(self):
+        server = await self.follow(nothing, published=["text", b"binary", {"a": 1}])
+        assert messages_of(server) == ["text", b"binary", '{"a":1}']
+
+    async def test_json_view_sends_json(self):
+        server = await self.follow(nothing, WebsocketJSONProtocol(), published=["text", {"a": 1}])
+        assert messages_of(server) == ['"text"', '{"a": 1}']
+
+    async def test_transform_makes_what_is_sent(self):
+        server = await self.follow(
+            nothing, published=[1, 2, 3], transform=lambda message: None if message.data == 2 else str(message.data * 10)
+        )
+        assert messages_of(server) == ["10", "30"]
+
+    async def test_transform_that_fails_closes(self, caplog):
+        server = await self.follow(nothing, transform=lambda message: 1 / 0)
+        assert closes(server) == [1011]
+        assert "could not be sent" in caplog.text
+
+    async def test_client_that_does_not_keep_up_is_closed(self):
+        async def script(server):
+            server.hold()
+            for number in range(5):
+                await apublish("t", str(number))
+            server.release()
+            while not closes(server):
+                await asyncio.sleep(0)
+
+        server = await self.follow(script, buffer=2)
+        assert closes(server) == [4008]
+
+    async def test_slow_client_gets_the_latest(self):
+        async def script(server):
+            server.hold()
+            for number in range(5):
+                await apublish("t", str(number))
+            server.release()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+        server = await self.follow(script, slow="latest", published=())
+        assert messages_of(server) == ["0", "4"]
+
+    async def test_everybody_gets_it(self):
+        joined, tasks, servers = [], [], [Server("/view/") for _ in range(600)]
+
+        async def view(request):
+            async with request.follow("t"):
+                joined.append(request)
+                async for _ in request:
+                    pass
+
+        with urls(view=view):
+            handler = WebsocketHandler()
+            tasks = [server.start(handler) for server in servers]
+            while len(joined) < len(servers):
+                await asyncio.sleep(0)
+            await apublish("t", "hello")
+            assert all(messages_of(server) == ["hello"] for server in servers)
+            for server in servers:
+                server.leave()
+            await asyncio.wait(tasks)
+        hub().close()
+
+
+async def nothing(server):
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def closes(server):
+    """Return the codes that a client was closed with."""
+    return [event["code"] for event in server.sent if event["type"] == "websocket.close"]
+
+
+def messages_of(server):
+    """Return the messages that were sent to a client."""
+    found = []
+    for event in server.sent:
+        if event["type"] == "websocket.send":
+            found.append(event["text"] if event.get("text") is not None else event["bytes"])
+    return found
+
+
+class TestGap:
+    async def test_topic_without_history_reports_it(self, caplog):
+        seen = []
+
+        def note(sender, topic, **kwargs):
+            seen.append(topic)
+
+        gap_detected.connect(note)
+        try:
+            async with subscribe("t", gaps=True) as messages:
+                await hub().restored()
+                message = await asyncio.wait_for(messages.__anext__(), 5)
+        finally:
+            gap_detected.disconnect(note)
+        assert message.gap and message.data is None
+        assert seen == ["t"]
+        assert "may have been missed" in caplog.text
+
+    async def test_topic_with_history_catches_up(self):
+        async with subscribe("kept.t", gaps=True) as messages:
+            await apublish("kept.t", 1)
+            # As a connection that was lost: what is published is kept, but does not arrive.
+            links, brokers["default"]._links = brokers["default"]._links, set()
+            await apublish("kept.t", 2)
+            brokers["default"]._links = links
+            await hub().restored()
+            await apublish("kept.t", 3)
+            assert await take(messages, 3) == [1, 2, 3]
+
+
+class TestLeaving:
+    async def test_cancelled_while_joining(self, monkeypatch):
+        gate = asyncio.Event()
+        broker = brokers["default"]
+
+        async def slow(topic):
+            await gate.wait()
+
+        monkeypatch.setattr(broker, "aposition", slow)
+
+        async def join():
+            async with subscribe("kept.t"):
+                pass
+
+        task = asyncio.ensure_future(join())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        assert hub().topics == []
+        gate.set()
+        await asyncio.sleep(0.01)
+        hub().close()
+
+    async def test_end_of_iteration_after_leaving(self):
+        messages = subscribe("t")
+        async with messages:
+            await apublish("t", 1)
+        assert [message.data async for message in messages] == [1]
