@@ -10,8 +10,8 @@ from django.urls import path  # noqa: E402
 
 from pistoke.asgi import get_asgi_application  # noqa: E402
 from pistoke.protocol import WebsocketProtocol  # noqa: E402
+from pistoke.pubsub import apublish  # noqa: E402
 
-MEMBERS = set()
 LINE = "x" * 32
 
 
@@ -53,17 +53,12 @@ async def bye(request):
     """Close at once."""
 
 
-# ONCE TOPICS EXIST: publish to a topic here instead of looping over the members.
 @WebsocketProtocol
 async def room(request):
     """Pass what arrives to everybody."""
-    MEMBERS.add(request)
-    try:
+    async with request.follow("room"):
         async for message in request:
-            for member in list(MEMBERS):
-                await member.send(message)
-    finally:
-        MEMBERS.discard(request)
+            await apublish("room", message)
 
 
 def patterns(count):

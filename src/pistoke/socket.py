@@ -26,6 +26,7 @@ from .inbound import Inbound, is_of
 
 if typing.TYPE_CHECKING:
     from ._types import Decode, Encode, Event, Receive, Send
+    from .limits import Limits
     from .protocol import WebsocketProtocol
 
     #: What ``receive()`` raises instead of its own, if anything.
@@ -80,9 +81,24 @@ class Socket(Inbound):
         self.decode: "Decode | None" = None
         self.encode: "Encode | None" = None
         # The largest message in bytes.
-        self._limit = sys.maxsize if conf.MAX_MESSAGE_SIZE is None else conf.MAX_MESSAGE_SIZE
+        self._limit: int = sys.maxsize if conf.MAX_MESSAGE_SIZE is None else conf.MAX_MESSAGE_SIZE
         # Whether the view reads: then it may finish with its last message.
         self.has_read: bool = False
+
+    # Limits
+
+    def limit(self, limits: "Limits") -> None:
+        """Put other limits than the settings into force."""
+        self.limits = limits
+        self._limit = sys.maxsize if limits.MAX_MESSAGE_SIZE is None else limits.MAX_MESSAGE_SIZE
+
+    def watch(
+        self, wrap_receive: "typing.Callable[[Receive], Receive]", wrap_send: "typing.Callable[[Send], Send]"
+    ) -> "Send":
+        """Wrap what the server gave; return its own ``send``."""
+        send = self._asgi_send
+        self._asgi_receive, self._asgi_send = wrap_receive(self._asgi_receive), wrap_send(send)
+        return send
 
     # Opening
 
@@ -242,9 +258,8 @@ class Socket(Inbound):
         except Exception as exc:
             raise self._send_failed() from exc
 
-    async def relay(self, message: "str | bytes") -> None:
-        """Send what is encoded already, as :meth:`send` does."""
-        event: "Event" = {"type": "websocket.send", "text" if type(message) is str else "bytes": message}
+    async def relay(self, event: "Event") -> None:
+        """Send a message as :meth:`send` does, that was made an event for many sockets."""
         if not self.turn:
             await self._next_turn()
         self.turn -= 1
@@ -289,15 +304,20 @@ class Socket(Inbound):
         except Exception as exc:
             raise self._send_failed() from exc
 
+    def closing(self, code: int, reason: object) -> "Event":
+        """Return the event that closes the socket; raise where the code may not be sent."""
+        event = close_event(code, reason)
+        if NORMAL < code < 3000 and is_of(self._asgi_send, "daphne"):
+            # Its library lets an application close with 1000 and 3000–4999 only, and keeps the client hanging otherwise.
+            event["code"] = code + 3000
+        return event
+
     async def close(self, code: int = NORMAL, reason: object = "") -> None:
         """Close the socket; do nothing where it is closed already.
 
         Raises ValueError for a code that may not be sent, :class:`ConnectionClosed` where the client has left unnoticed.
         """
-        event = close_event(code, reason)
-        if NORMAL < code < 3000 and is_of(self._asgi_send, "daphne"):
-            # Its library lets an application close with 1000 and 3000–4999 only, and keeps the client hanging otherwise.
-            event["code"] = code + 3000
+        event = self.closing(code, reason)
         if self.automatic and not self.over:
             # What cannot be opened is refused.
             with contextlib.suppress(SubprotocolMismatch):

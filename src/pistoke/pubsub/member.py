@@ -10,6 +10,7 @@ from typing import Any
 
 from .._compat import get_running_loop
 from ..conf import conf
+from ..connection import INTERNAL_ERROR
 from ..exceptions import ConnectionClosed, SlowMember
 from ..protocol import close_quietly
 from .hub import follows
@@ -217,54 +218,65 @@ class Follower(Member):
 
     def deliver(self, message: "Message") -> None:
         """Send a message, or queue it behind those that wait."""
-        if message.gap:
-            if self._broker.history_of(message.topic) is not None:
-                # It was promised to miss nothing.
-                self._fell_behind()
-        elif self._task is not None or self._held:
-            super().deliver(message)
-        else:
-            self._send_now(message)
-
-    def _kept(self) -> None:
-        if self._task is None:
-            self._go_on(self._send(self._queue.popleft()))
-
-    def _send_now(self, message: "Message") -> None:
-        sending = self._send(message)
+        if self._task is not None or self._held or message.gap:
+            self._deliver_late(message)
+            return
         try:
+            sending = self._sending(message)
             awaited = sending.send(None)
         except StopIteration:
             return
-        self._go_on(resumed(sending, awaited))
+        except Exception as exc:
+            self._failed(message, exc)
+        else:
+            self._go_on(resumed(sending, awaited), message)
 
-    def _go_on(self, sending: "typing.Awaitable[None]") -> None:
-        self._task = get_running_loop().create_task(self._send_queue(sending))
+    def _deliver_late(self, message: "Message") -> None:
+        if not message.gap:
+            super().deliver(message)
+        elif self._broker.history_of(message.topic) is not None:
+            # It was promised to miss nothing.
+            self._fell_behind()
 
-    async def _send_queue(self, sending: "typing.Awaitable[None]") -> None:
+    def _kept(self) -> None:
+        if self._task is None:
+            message = self._queue.popleft()
+            self._go_on(self._sending(message), message)
+
+    def _sending(self, message: "Message") -> "typing.Coroutine[Any, Any, None]":
+        """Return the coroutine that sends a message."""
+        if self._transform is None:
+            return self._socket.relay(message.event(self._socket.encode))
+        return self._send_transformed(message, self._transform)
+
+    async def _send_transformed(self, message: "Message", transform: "Transform") -> None:
+        made = transform(message)
+        if made is not None:
+            await self._socket.send(made)
+
+    def _go_on(self, sending: "typing.Awaitable[None]", message: "Message") -> None:
+        self._task = get_running_loop().create_task(self._send_queue(sending, message))
+
+    async def _send_queue(self, sending: "typing.Awaitable[None]", message: "Message") -> None:
         try:
             await sending
             while self._queue:
-                await self._send(self._queue.popleft())
+                message = self._queue.popleft()
+                await self._sending(message)
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            self._failed(message, exc)
         finally:
             self._task = None
 
-    async def _send(self, message: "Message") -> None:
-        try:
-            if self._transform is None:
-                await self._socket.relay(message.encoded(self._socket.encode))
-            else:
-                made = self._transform(message)
-                if made is not None:
-                    await self._socket.send(made)
-        except ConnectionClosed:
+    def _failed(self, message: "Message", exc: Exception) -> None:
+        if isinstance(exc, ConnectionClosed):
             # The view is told where it reads or sends itself.
             self.leave()
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            logger.exception("a message of %s could not be sent to the client", message.topic)
-            self._end(1011)
+        else:
+            logger.error("a message of %s could not be sent to the client", message.topic, exc_info=exc)
+            self._end(INTERNAL_ERROR)
 
     def _fell_behind(self) -> None:
         super()._fell_behind()
@@ -289,14 +301,13 @@ def resumed(
     coroutine: "typing.Coroutine[Any, Any, None]", awaited: Any
 ) -> "typing.Generator[Any, Any, None]":
     """Go on with a coroutine that was stepped once and has come to wait for something."""
-    while True:
-        try:
-            yield awaited
-        except BaseException as exc:
-            step: "typing.Callable[[], Any]" = lambda exc=exc: coroutine.throw(exc)  # type: ignore[misc]  # noqa: E731
-        else:
-            step = lambda: coroutine.send(None)  # noqa: E731
-        try:
-            awaited = step()
-        except StopIteration:
-            return
+    try:
+        while True:
+            try:
+                yield awaited
+            except BaseException as exc:
+                awaited = coroutine.throw(exc)
+            else:
+                awaited = coroutine.send(None)
+    except StopIteration:
+        return

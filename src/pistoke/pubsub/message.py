@@ -9,7 +9,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 
 if typing.TYPE_CHECKING:
-    from .._types import Encode
+    from .._types import Encode, Event
 
 #: The most characters in the name of a topic, and what they may be: what every engine can carry as it is.
 MAX_TOPIC = 200
@@ -57,7 +57,7 @@ class Message:
     something may be missing here.
     """
 
-    __slots__ = ("_data", "_encoded", "payload", "position", "topic")
+    __slots__ = ("_made", "payload", "position", "topic")
 
     gap = False
 
@@ -66,8 +66,8 @@ class Message:
         # What travels: a letter for the type, and the data (see encode).
         self.payload = payload
         self.position = position
-        # What was made of it last, for the next member: each member of a topic asks for the same.
-        self._encoded: "tuple[object, str | bytes] | None" = None
+        # What encoded it last, and what came of that, for the next member: each member of a topic asks for the same.
+        self._made: "tuple[object, Event] | None" = None
 
     def __repr__(self) -> str:
         return "Message({!r}, {!r}, {!r})".format(self.topic, self.payload, self.position)
@@ -77,14 +77,16 @@ class Message:
         """What was published. Each look at a JSON value decodes it anew: nobody changes it under somebody else's hands."""
         return decode(self.payload)
 
-    def encoded(self, encode: "Encode | None" = None) -> "str | bytes":
-        """Return what is sent to a client for it, made once for all clients of a kind.
+    def event(self, encode: "Encode | None" = None) -> "Event":
+        """Return the event that sends it to a client, made once for all clients of a kind.
 
         ``encode`` is what encodes the messages of the client's protocol; without one a JSON value is sent as JSON.
         """
-        if self._encoded is None or self._encoded[0] is not encode:
-            self._encoded = encode, self._encode(encode)
-        return self._encoded[1]
+        if self._made is None or self._made[0] is not encode:
+            message = self._encode(encode)
+            key = "text" if isinstance(message, str) else "bytes"
+            self._made = encode, {"type": "websocket.send", key: message}
+        return self._made[1]
 
     def _encode(self, encode: "Encode | None") -> "str | bytes":
         if encode is not None:
