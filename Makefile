@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: help demo test coverage lint types matrix build check-install bench bench-quick bench-report clean
+.PHONY: help demo test coverage lint types matrix build check-install bench bench-quick bench-report soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make bench     what a socket costs beside other ways to serve it: ten minutes"
 	@echo "make bench-quick   ours and bare ASGI, compared with the recorded run: two minutes"
 	@echo "make bench-report  docs/performance.md and its chart from the recorded run"
+	@echo "make soak      ten thousand idle sockets and five hundred busy ones  (SECONDS=600)"
 	@echo "make clean     remove what the others made"
 
 # The pip that comes with Python 3.6 knows neither pyproject.toml alone nor editable installs of it.
@@ -99,6 +100,11 @@ bench-quick: $(BENCH)/bench.stamp
 
 bench-report: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks.run --report
+
+SECONDS_OF_SOAK := $(or $(SECONDS),600)
+
+soak: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python -m benchmarks.soak --seconds $(SECONDS_OF_SOAK) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(BENCH) $(EARLIER) .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
