@@ -260,6 +260,11 @@ def test_every_default_is_of_the_right_type(name, value):
         ("PISTOKE_DISCONNECT_GRACE", 2.5),
         ("PISTOKE_MAX_MESSAGE_SIZE", None),
         ("PISTOKE_SKIP_MIDDLEWARE", ["a.b"]),
+        ("PISTOKE_MESSAGE_RATE", (60, 0.5)),
+        ("PISTOKE_MESSAGE_RATE", [60, 10]),
+        ("PISTOKE_IDLE_TIMEOUT", 0.5),
+        ("PISTOKE_SEND_TIMEOUT", 30),
+        ("PISTOKE_MAX_SOCKETS", 1),
     ],
 )
 def test_values_that_are_fine(name, value):
@@ -279,6 +284,15 @@ def test_values_that_are_fine(name, value):
         ("PISTOKE_MAX_MESSAGE_SIZE", "1M"),
         ("PISTOKE_SKIP_MIDDLEWARE", "a.b"),
         ("PISTOKE_SKIP_MIDDLEWARE", [Blocking]),
+        ("PISTOKE_INBOUND_MESSAGES", None),
+        ("PISTOKE_MESSAGE_RATE", "60/s"),
+        ("PISTOKE_MESSAGE_RATE", 60),
+        ("PISTOKE_MESSAGE_RATE", (0, 1)),
+        ("PISTOKE_MESSAGE_RATE", (60, -1)),
+        ("PISTOKE_IDLE_TIMEOUT", 0),
+        ("PISTOKE_SEND_TIMEOUT", "30"),
+        ("PISTOKE_MAX_SOCKETS", -1),
+        ("PISTOKE_MAX_SOCKETS_PER_SESSION", 0),
     ],
 )
 def test_values_of_a_wrong_type(name, value):

@@ -34,6 +34,7 @@ TABLE = [
     ("pistoke.tyokalut.OriginPoikkeus", "pistoke.decorators.origin_exempt"),
     ("pistoke.tyokalut.JsonLiikenne", "pistoke.decorators.json_messages"),
     ("pistoke.tyokalut.CsrfKattely", "pistoke.decorators.csrf_handshake"),
+    ("pistoke.tyokalut.Rajat", "pistoke.decorators.limits"),
     ("pistoke.testaus.WebsocketPaate", "pistoke.testing.WebsocketClient"),
     ("pistoke.testaus.WebsocketTesti", "pistoke.testing.WebsocketTestCase"),
 ]

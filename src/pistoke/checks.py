@@ -29,6 +29,7 @@ from django.utils.module_loading import import_string
 from pistoke._compat import iscoroutinefunction
 from pistoke.chain import HOOKS, is_hooks_only, is_skipped, runs_inline
 from pistoke.conf import DEFAULTS
+from pistoke.limits import LIMITS, is_count
 from pistoke.middleware import WebsocketMiddleware
 from pistoke.views import WebsocketView
 
@@ -186,10 +187,11 @@ def check_setting(name: str, value: object) -> List[CheckMessage]:
 def kind_of(name: str) -> Tuple[str, Callable[[Any], bool]]:
     """Return what a setting may be: in words, and as a function that tells whether a value is."""
     default = DEFAULTS[name]
+    limit = LIMITS.get(name[len("PISTOKE_"):].lower())
+    if limit is not None:
+        return limit
     if name.endswith("_GRACE"):
         return "a number of seconds", is_duration
-    if name == "PISTOKE_MAX_MESSAGE_SIZE":
-        return "a whole number above zero, or None", lambda value: value is None or is_count(value)
     if isinstance(default, (tuple, list)):
         return "a list of dotted paths", is_list_of_paths
     if isinstance(default, int) and not isinstance(default, bool):
@@ -200,11 +202,6 @@ def kind_of(name: str) -> Tuple[str, Callable[[Any], bool]]:
 def is_duration(value: object) -> bool:
     """Tell whether the value is a number of seconds."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-
-
-def is_count(value: object) -> bool:
-    """Tell whether the value is a number of things, one at least."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def is_list_of_paths(value: object) -> bool:

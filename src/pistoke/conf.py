@@ -20,9 +20,28 @@ PISTOKE_INBOUND_MESSAGES  64           how many messages wait for a view that is
                                        the socket is no longer read.
 PISTOKE_INBOUND_BYTES     1 MiB        the same in bytes.
 ========================  ===========  ===========================================================================
+
+The following limits are off, that is None, unless they are set. Each is a limit of ``pistoke.decorators.limits`` too, as
+are the last three above: what a view is decorated with is in the place of the setting.
+
+===============================  =========  ======================================================================
+setting                          unit       meaning
+===============================  =========  ======================================================================
+PISTOKE_MESSAGE_RATE             pair       how many messages a client may send at once, and in how many seconds
+                                            as many again: ``(60, 10)``. One more closes the socket with 1008. What
+                                            piles up while the view is busy is not held against the client.
+PISTOKE_SEND_TIMEOUT             seconds    how long ``send()`` may wait for a client that does not read; then the
+                                            socket is closed with 1008. It has to be enough for the largest message
+                                            on the slowest line.
+PISTOKE_IDLE_TIMEOUT             seconds    how long an open socket may pass no message either way; then it is
+                                            closed with 1001. Pings do not count: servers keep them to themselves.
+PISTOKE_MAX_SOCKETS              sockets    how many may be open in a process, or to the view that is decorated;
+                                            one more is refused with HTTP 503 and ``Retry-After``.
+PISTOKE_MAX_SOCKETS_PER_SESSION  sockets    the same for each session. A client without one is not counted.
+===============================  =========  ======================================================================
 """
 
-from typing import Any, Sequence
+from typing import Any, Sequence, Tuple
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -35,6 +54,11 @@ DEFAULTS: "dict[str, Any]" = {
     "PISTOKE_MAX_MESSAGE_SIZE": 2 ** 22,
     "PISTOKE_INBOUND_MESSAGES": 64,
     "PISTOKE_INBOUND_BYTES": 2 ** 20,
+    "PISTOKE_MESSAGE_RATE": None,
+    "PISTOKE_SEND_TIMEOUT": None,
+    "PISTOKE_IDLE_TIMEOUT": None,
+    "PISTOKE_MAX_SOCKETS": None,
+    "PISTOKE_MAX_SOCKETS_PER_SESSION": None,
 }
 
 
@@ -48,6 +72,11 @@ class Conf:
     MAX_MESSAGE_SIZE: "int | None"
     INBOUND_MESSAGES: int
     INBOUND_BYTES: int
+    MESSAGE_RATE: "Tuple[int, float] | None"
+    SEND_TIMEOUT: "float | None"
+    IDLE_TIMEOUT: "float | None"
+    MAX_SOCKETS: "int | None"
+    MAX_SOCKETS_PER_SESSION: "int | None"
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -11,9 +11,11 @@ from ._types import Event
 
 #: Close codes with a meaning of their own here.
 NORMAL = 1000
+GOING_AWAY = 1001
 NO_STATUS = 1005
 ABNORMAL = 1006
 BAD_DATA = 1007
+POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012

@@ -1,4 +1,4 @@
-"""Decorators of views of sockets: other messages than text, a CSRF handshake, another origin."""
+"""Decorators of views of sockets: other messages than text, a CSRF handshake, another origin, other limits."""
 
 import copy
 import json
@@ -8,7 +8,8 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 
-from .decoration import DecoratedView, ViewDecorator, call_view
+from .decoration import DecoratedView, SocketResponse, ViewDecorator, begin, call_view
+from .limits import check_limits, impose
 from .protocol import close_quietly, json_codec
 
 if typing.TYPE_CHECKING:
@@ -117,6 +118,77 @@ class csrf_handshake(ViewDecorator):
             error = {self.error_key: text, "status": code - 4000}
             await request.send(json.dumps(error, cls=DjangoJSONEncoder) if request._socket.encode is None else error)
         await close_quietly(request._socket, code)
+
+
+class limits(ViewDecorator):
+    """Set limits to what a client may ask of a view, in the place of the settings of the same names.
+
+    Any of these may be given; all but the two that bound the buffer may be None, which lifts the setting for this view:
+
+    ``max_message_size``: bytes; a larger message closes the socket with 1009.
+    ``inbound_messages``, ``inbound_bytes``: how much waits for a busy view before the client has to.
+    ``message_rate``: a pair, so many messages at once and again in so many seconds; one more closes with 1008.
+    ``send_timeout``: seconds in which the client has to read what is sent; else the socket is closed with 1008.
+    ``idle_timeout``: seconds that may pass without a message either way; then the socket is closed with 1001.
+    ``max_sockets``, ``max_sockets_per_session``: how many may be open to this view in a process; one more is refused with
+    HTTP 503.
+
+    Where the decorator stands, outside or inside of a protocol, makes no difference as long as it can be seen there: the
+    limits are in force before the view is called. Only under a decorator that hides the view (without ``functools.wraps``)
+    they wait for the call: there one socket too many closes with 4503 where the protocol has opened it.
+
+    Raises TypeError for a limit that there is none of, ValueError for a value that makes no sense.
+    """
+
+    values: "dict[str, Any]"
+
+    if typing.TYPE_CHECKING:
+
+        @typing.overload
+        def __new__(cls, __view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]": ...  # type: ignore[misc]
+        @typing.overload
+        def __new__(
+            cls,
+            *,
+            max_message_size: "int | None" = ...,
+            inbound_messages: int = ...,
+            inbound_bytes: int = ...,
+            message_rate: "tuple[int, float] | None" = ...,
+            send_timeout: "float | None" = ...,
+            idle_timeout: "float | None" = ...,
+            max_sockets: "int | None" = ...,
+            max_sockets_per_session: "int | None" = ...
+        ) -> "limits": ...
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any: ...
+
+    else:
+
+        def __init__(self, **values):
+            check_limits(values)
+            self.values = values
+
+    def __call__(self, view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]":
+        """Return ``view`` decorated, with its limits to be seen by the handler."""
+        limited = super().__call__(view)
+        limited.websocket_limits = getattr(view, "websocket_limits", ()) + (self,)  # type: ignore[attr-defined]
+        return limited
+
+    async def session(
+        self, view: "View", request: "WebsocketRequest", args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> Any:
+        """Run the view within its limits, or answer that there is no room."""
+        response = impose(request, (self,))
+        return await call_view(view, *args, **kwargs) if response is None else response
+
+    async def begin(
+        self, view: "View", request: "WebsocketRequest", args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> Any:
+        """Call the view, and get out of the way of its messages."""
+        response = impose(request, (self,))
+        if response is not None:
+            return response
+        response = await begin(view, *args, **kwargs)
+        return await response.begin() if type(response) is SocketResponse else response
 
 
 class origin_exempt(ViewDecorator):

@@ -25,9 +25,10 @@ from .connection import INTERNAL_ERROR, SERVICE_RESTART, State
 from .decoration import SocketResponse, begin
 from .driver import Driver, run_in
 from .exceptions import SubprotocolMismatch, WebsocketDisconnect
+from .limits import impose, limits_of
 from .middleware import OriginMiddleware
 from .protocol import close_code_for_exception, close_code_for_response, close_quietly
-from .refusal import finished, refuse
+from .refusal import finished, printable, refuse
 from .request import WebsocketRequest
 from .socket import Socket
 
@@ -129,9 +130,11 @@ class WebsocketHandler:
                 run_in(driver.context, forget_cache_clients)
             driver.name = request.resolver_match._func_path
             view = request.resolver_match.func
-            socket.automatic = explicit_protocol(view) is None and may_answer_sockets(view)
-            return request
-        if getattr(request, "_refused_by", None):
+            response = impose(request, limits_of(view))
+            if response is None:
+                socket.automatic = explicit_protocol(view) is None and may_answer_sockets(view)
+                return request
+        elif getattr(request, "_refused_by", None):
             log_refusal(request, response)
         elif response.status_code >= 400:
             await sync_to_async(log_answer)(request, response)
@@ -176,7 +179,8 @@ class WebsocketHandler:
         if is_own_disconnect(exc, socket):
             return None
         if isinstance(exc, SubprotocolMismatch) and socket.application is State.CONNECTING:
-            logger.warning("Forbidden (%s): %s", exc, request.path, extra={"status_code": 403, "request": request})
+            extra = {"status_code": 403, "request": request}
+            logger.warning("Forbidden (%s): %s", exc, printable(request.path), extra=extra)
             return await refuse(socket, HttpResponseForbidden(), request.scope)
         if self._chain.exception_hooks:
             try:
@@ -263,9 +267,13 @@ async def finish(socket: Socket, driver: Driver, lane: threads.Lane, sender: "ty
         if not socket.over:
             await close_quietly(socket, SERVICE_RESTART if driver.interrupted else INTERNAL_ERROR)
         await socket.stop_reading()
+        if socket.limits is not None:
+            await socket.limits.closed()
         await send_finished(sender, driver.context)
     finally:
         socket.nothing_more()
+        if socket.limits is not None:
+            socket.limits.lift()
         threads.leave(lane)
 
 
@@ -276,7 +284,7 @@ def log_refusal(request: WebsocketRequest, response: "Response") -> None:
             logging.INFO if getattr(response, "_has_been_logged", False) else logging.WARNING,
             "%s: %s (refused by middleware %s)",
             response.reason_phrase,
-            request.path,
+            printable(request.path),
             request._refused_by,
             extra={"status_code": response.status_code, "request": request},
         )
@@ -284,7 +292,7 @@ def log_refusal(request: WebsocketRequest, response: "Response") -> None:
 
 def log_answer(request: WebsocketRequest, response: Any) -> None:
     """Log the answer of a view as Django logs it for HTTP."""
-    log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
+    log_response("%s: %s", response.reason_phrase, printable(request.path), response=response, request=request)
 
 
 #: Receivers of Django's own. They look after connections of the thread they run in, and the event loop's has none.

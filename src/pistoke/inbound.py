@@ -14,11 +14,14 @@ from .connection import LOST, Connection, payload, size
 
 if typing.TYPE_CHECKING:
     from ._types import Event, Receive
+    from .limits import Limits
 
 
 def is_of(method: object, module: str) -> bool:
     """Return whether a bound method, or a partial of one, is that of a class of a module."""
-    owner = type(getattr(getattr(method, "func", method), "__self__", None)).__module__
+    while hasattr(method, "func"):
+        method = method.func
+    owner = type(getattr(method, "__self__", None)).__module__
     return owner == module or owner.startswith(module + ".")
 
 
@@ -37,6 +40,7 @@ class Inbound(Connection):
         "_scheduled",
         "_waiters",
         "attended",
+        "limits",
         "one_reader",
         "on_over",
         "stepping",
@@ -59,6 +63,8 @@ class Inbound(Connection):
         self.one_reader: bool = self.is_served_by("granian")
         # See above.
         self.attended: bool = False
+        # What is in force beside the settings, if anything.
+        self.limits: "Limits | None" = None
         # Whether the driver is running the view at this very moment, and not a task that the view started.
         self.stepping: bool = False
         # What to call when the connection is over and its view may still run; None when there is no such view.
@@ -96,9 +102,10 @@ class Inbound(Connection):
 
     @property
     def _full(self) -> bool:
+        bounds = conf if self.limits is None else self.limits
         # An empty buffer takes a message whatever the settings say: somebody may be waiting for it.
         return bool(self._buffer) and (
-            len(self._buffer) >= conf.INBOUND_MESSAGES or self._buffered >= conf.INBOUND_BYTES
+            len(self._buffer) >= bounds.INBOUND_MESSAGES or self._buffered >= bounds.INBOUND_BYTES
         )
 
     async def _read(self) -> None:
