@@ -41,6 +41,7 @@ class Soak:
     def __init__(self, site, tell):
         self.site = site
         self.tell = tell
+        self.going = True
         self.messages, self.visits = 0, 0
         self.failures = []
         # (seconds, KiB, part of a processor) for each second.
@@ -55,9 +56,9 @@ class Soak:
         workers = [self.chat() for _ in range(busy)] + [self.visit() for _ in range(VISITORS)]
         tasks = [asyncio.ensure_future(self.guarded(worker)) for worker in workers]
         await self.watch(seconds)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        self.going = False
+        # Not cancelled: up to Python 3.11 wait_for can swallow that.
+        await asyncio.wait(tasks, timeout=2 * PATIENCE)
         lost = sum(client.transport.is_closing() for client in idlers)
         if lost:
             self.failures.append(f"{lost} idle sockets were closed")
@@ -103,13 +104,14 @@ class Soak:
     async def chat(self):
         """Send a message now and then, on one connection."""
         client = await asyncio.wait_for(connect(self.site.port, "/echo/"), PATIENCE)
-        while True:
+        while self.going:
             await asyncio.sleep(random.uniform(0, 2 * PAUSE))
             await asyncio.wait_for(self.echo(client), PATIENCE)
+        client.transport.abort()
 
     async def visit(self):
         """Come, send something, and go, some with a close and some without a word, again and again."""
-        for number in itertools.count():
+        for number in itertools.takewhile(lambda _: self.going, itertools.count()):
             client = await asyncio.wait_for(connect(self.site.port, "/echo/"), PATIENCE)
             await asyncio.wait_for(self.echo(client), PATIENCE)
             await asyncio.sleep(random.uniform(0, STAY))
