@@ -14,11 +14,16 @@ except ImportError:
 #: Where tests start processes (servers, browsers) and wait for them. On a busy machine one now and then is too slow.
 WITH_PROCESSES = ("servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks")
 
+#: What depends on the Python so little that one run of it is enough: the matrix leaves it out.
+ONCE = ("browser", "test_benchmarks", "test_packaging")
+
 
 def pytest_collection_modifyitems(items):
     """Give a test of other processes a second chance; the summary says how many have taken it."""
     for item in items:
         path = item.nodeid.partition("::")[0]
+        if any(name in path for name in ONCE):
+            item.add_marker(pytest.mark.once)
         if any(name in path for name in WITH_PROCESSES):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
