@@ -3,7 +3,6 @@
 import fnmatch
 import threading
 import typing
-import weakref
 from typing import Any, Mapping
 
 from django.conf import settings
@@ -74,8 +73,8 @@ class Broker:
         self.options = options
         # Patterns of topics and what those keep; the first that fits counts.
         self._history = [(pattern, History(rule["size"], rule.get("ttl"))) for pattern, rule in history.items()]
-        # The members of each event loop; a loop that is gone takes them along.
-        self._hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
+        # The members of each event loop; each knows its loop, so that no weak reference would ever let go of either.
+        self._hubs: "dict[asyncio.AbstractEventLoop, Hub]" = {}
 
     def history_of(self, topic: str) -> "History | None":
         """Return what a topic keeps, None where nothing."""
@@ -88,6 +87,7 @@ class Broker:
         """Return the members of the running event loop."""
         loop = get_running_loop()
         if loop not in self._hubs:
+            forget_closed(self._hubs)
             self._hubs[loop] = Hub(self, loop)
         return self._hubs[loop]
 
@@ -119,6 +119,19 @@ class Broker:
 
     def close(self) -> None:
         """Close what synchronous code has opened."""
+
+    async def aclose(self) -> None:
+        """Close what the coroutines of the running event loop have opened; wait until it is closed."""
+        hub = self._hubs.get(get_running_loop())
+        if hub is not None:
+            hub.close()
+
+
+def forget_closed(loops: "dict[asyncio.AbstractEventLoop, Any]") -> None:
+    """Forget what belongs to event loops that are closed."""
+    for loop in list(loops):
+        if loop.is_closed():
+            loops.pop(loop, None)
 
 
 class Brokers:

@@ -126,7 +126,10 @@ class Hub:
             await subscribed
         if self.broker.history_of(channel.topic) is not None:
             # From here on a message that the connection to the engine loses is known to be missing.
-            channel.position = await self.broker.aposition(channel.topic)
+            position = await self.broker.aposition(channel.topic)
+            if not channel.is_known(position):
+                # Nothing later has come while it was asked for.
+                channel.position = position
         channel.ready = None
 
     def leave(self, member: "Member", topic: str) -> None:
@@ -211,8 +214,16 @@ class Hub:
         """
         for topic in self.topics:
             channel = self._channels.get(topic)
-            if channel is not None:
+            if channel is not None and await self._was_heard(channel):
                 await self._catch_up(channel)
+
+    async def _was_heard(self, channel: Channel) -> bool:
+        """Return whether a topic may have missed something: not where it is followed since the engine is back."""
+        if channel.ready is None:
+            return True
+        # It may have been subscribed before and not know its position yet.
+        await asyncio.wait([channel.ready])
+        return channel.position is not None
 
     async def _catch_up(self, channel: Channel) -> None:
         if channel.position is not None:
