@@ -1,0 +1,214 @@
+"""The engines that the contract of brokers is tested with, each as a project would run it."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from tests import services
+from tests.parts import importable, require
+
+#: What the topics of the tests keep: ``kept.…`` a history, all others nothing.
+HISTORY = {
+    "kept.short.*": {"size": 3, "ttl": 60},
+    "kept.brief.*": {"size": 10, "ttl": 0.2},
+    "kept.*": {"size": 100000, "ttl": 600},
+}
+WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pubsub_worker.py")
+
+
+class Engine:
+    """A broker and, where it has one, the service behind it."""
+
+    #: What pytest calls it, and the class that ``BACKEND`` names.
+    name = None
+    backend = None
+    #: The kind of service behind it, None where there is none.
+    kind = None
+    #: Whether it can keep a history; reaches other processes; survives a restart with its history.
+    history = True
+    processes = True
+    durable = True
+
+    def __init__(self):
+        self.require()
+        self.service = self.kind() if self.kind else None
+
+    @classmethod
+    def require(cls):
+        """Skip or fail where something that it needs is missing."""
+        if cls.kind is not None:
+            require(cls.kind.name, cls.kind.present(), cls.kind.how_to_get_it)
+
+    def start(self):
+        """Start it; return it."""
+        if self.service is not None:
+            self.service.start()
+        self.prepare()
+        return self
+
+    def prepare(self):
+        """Make what the broker needs in a service that has just started for the first time."""
+
+    def remove(self):
+        """End it and delete its files."""
+        if self.service is not None:
+            self.service.remove()
+
+    @property
+    def location(self):
+        """What ``LOCATION`` says."""
+        return None
+
+    @property
+    def options(self):
+        """What ``OPTIONS`` says."""
+        return {}
+
+    def pubsub(self):
+        """Return ``PISTOKE_PUBSUB``."""
+        config = {"BACKEND": self.backend, "LOCATION": self.location, "OPTIONS": self.options}
+        if self.history:
+            config["HISTORY"] = HISTORY
+        return {"default": config}
+
+    def settings(self):
+        """Return the settings that tests override, here and in other processes; they travel as JSON."""
+        return {"PISTOKE_PUBSUB": self.pubsub()}
+
+    # What happens to a service
+
+    def cut(self):
+        """End the connections over which messages come; the engine lives on."""
+        raise NotImplementedError
+
+    def forget(self):
+        """Lose every history."""
+        raise NotImplementedError
+
+    def connections(self):
+        """Return how many connections there are."""
+        raise NotImplementedError
+
+    # Other processes
+
+    def worker(self, *words):
+        """Start ``tests/pubsub_worker.py`` with these words; return the process."""
+        environ = dict(os.environ, PISTOKE_TEST_SETTINGS=json.dumps(self.settings()))
+        environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        return subprocess.Popen(
+            [sys.executable, WORKER] + [str(word) for word in words],
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            universal_newlines=True,
+            start_new_session=True,
+        )
+
+
+class Memory(Engine):
+    """One process."""
+
+    name = "memory"
+    backend = "pistoke.pubsub.memory.MemoryBroker"
+    processes = False
+
+    def forget(self):
+        from pistoke.pubsub.broker import brokers
+
+        brokers["default"]._epoch = "another"
+        brokers["default"]._logs.clear()
+
+    def connections(self):
+        from pistoke.pubsub.broker import brokers
+
+        return len(brokers["default"]._links)
+
+
+class RedisService(services.Redis):
+    """A Redis that a restart does not make forget."""
+
+    def command(self):
+        return super().command() + ["--appendonly", "yes"]
+
+    def call(self, *words):
+        """Return the answer to a command, as it comes."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            parts = ["*{}\r\n".format(len(words))] + ["${}\r\n{}\r\n".format(len(word), word) for word in words]
+            connection.sendall("".join(parts).encode())
+            answer = connection.recv(1 << 20).decode()
+            while answer.startswith("$") and len(answer) < int(answer[1:].split("\r\n")[0]):
+                answer += connection.recv(1 << 20).decode()
+        return answer
+
+
+class Redis(Engine):
+    """Redis as one server."""
+
+    name = "redis"
+    backend = "pistoke.pubsub.redis.RedisBroker"
+    kind = RedisService
+
+    @classmethod
+    def require(cls):
+        super().require()
+        require("redis-py", importable("redis"), "pip install redis")
+
+    @property
+    def location(self):
+        return self.service.url
+
+    def cut(self):
+        self.service.call("CLIENT", "KILL", "TYPE", "pubsub")
+
+    def forget(self):
+        self.service.call("FLUSHALL")
+
+    def connections(self):
+        # One of them asks.
+        return self.service.call("CLIENT", "LIST").count("laddr=") - 1
+
+
+class ShardedRedis(Redis):
+    """Redis, with the commands of a cluster."""
+
+    name = "redis-sharded"
+
+    @property
+    def options(self):
+        return {"sharded": True}
+
+
+#: Every engine; a test names what it needs of them, see ``engines``.
+ENGINES = [Memory]
+
+
+def engines(*needed):
+    """Return the engines that have all of these: attributes of their classes."""
+    return [engine for engine in ENGINES if all(getattr(engine, name) for name in needed)]
+
+
+def eventually(condition, seconds=10):
+    """Wait until a condition holds, without an event loop; fail where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "expected it within {} s".format(seconds)
+        time.sleep(0.01)
+
+
+def kill(process):
+    """End a process at once, as a crash would."""
+    process.send_signal(signal.SIGKILL)
+    close(process)
+
+
+def close(process):
+    """Wait for a process to end, and close its pipes; return what it said at last."""
+    try:
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    return said
