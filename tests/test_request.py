@@ -3,6 +3,7 @@ import asyncio
 import io
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.backends import BaseBackend
@@ -573,3 +574,11 @@ async def test_a_view_without_subprotocols_has_none():
     await seen(view)
 
 
+
+
+async def test_sending_is_known_to_be_asynchronous(recwarn):
+    # As a task or a thread of the project's own would do it.
+    request = WebsocketRequest(Server().scope, None)
+    async_to_sync(request.send)
+    async_to_sync(request.receive)
+    assert not recwarn.list

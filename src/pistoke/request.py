@@ -12,6 +12,7 @@ from django.http import HttpRequest, QueryDict, parse_cookie
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.functional import cached_property
 
+from ._compat import markcoroutinefunction
 from .connection import NORMAL, close_event
 from .meta import Meta
 
@@ -132,6 +133,7 @@ class WebsocketRequest(ASGIRequest):
         """The subprotocol that both sides agreed on, None where neither names one."""
         return self._socket.subprotocol
 
+    @markcoroutinefunction
     def receive(self) -> "typing.Coroutine[Any, Any, Any]":
         """Return the next message: ``str`` or ``bytes``; in a JSON protocol the object.
 
@@ -141,6 +143,7 @@ class WebsocketRequest(ASGIRequest):
         """
         return self._socket.receive()
 
+    @markcoroutinefunction
     def send(self, message: object) -> "typing.Coroutine[Any, Any, None]":
         """Send a message: ``str`` as text, ``bytes`` as binary; in a JSON protocol any object.
 
