@@ -8,7 +8,7 @@ import asyncio
 import collections
 import typing
 
-from ._compat import get_running_loop
+from ._compat import current_task, get_running_loop
 from .conf import conf
 from .connection import LOST, Connection, payload, size
 
@@ -198,7 +198,7 @@ class Inbound(Connection):
         Hypercorn, for one, never says it of a client that does not answer our close.
         """
         self._wake_all()
-        if self._reader is not None:
+        if self._reader is not None and self._reader is not current_task():
             self._reader.cancel()
         if self.on_over is not None:
             self.on_over()

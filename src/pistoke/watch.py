@@ -218,29 +218,37 @@ class Watch:
             self._idle.start()
 
     def _is_stalled(self) -> None:
-        self._end(POLICY_VIOLATION, "expected what is sent to be read within {} s".format(self._limits.SEND_TIMEOUT))
+        if self._socket.over:
+            # Not even the view's own close passes.
+            abort(self._send)
+        reason = "expected what is sent to be read within {} s".format(self._limits.SEND_TIMEOUT)
+        self._end(POLICY_VIOLATION, reason, stalled=True)
 
-    def _end(self, code: int, reason: str) -> None:
-        """Close the socket; whoever waits for something to pass learns of it now."""
+    def _end(self, code: int, reason: str, stalled: bool = False) -> None:
+        """Close the socket; whoever waits for something to pass learns of it now.
+
+        ``stalled`` is True for a client that does not read, and so may never read the close frame either.
+        """
         socket = self._socket
         if not socket.over:
             logger.info("%s is closed with %s: %s", self._name, code, reason)
             socket.received({"type": "websocket.disconnect", "code": code, "reason": reason})
-            self._closing = get_running_loop().create_task(self._close(socket.closing(code, reason)))
+            self._closing = get_running_loop().create_task(self._close(socket.closing(code, reason), stalled))
         for task in self._sending | self._receiving:
             # No message is lost by that which anybody would read; and Granian does not close while somebody receives.
             self._cut.add(task)
             task.cancel()
         socket.nothing_more()
 
-    async def _close(self, event: "Event") -> None:
+    async def _close(self, event: "Event", stalled: bool) -> None:
         try:
             await asyncio.wait_for(self._send(event), CLOSE_SECONDS)
         except asyncio.CancelledError:
             raise
         except Exception:
-            # Time is up, or there is nobody any more.
-            pass
+            # Time is up, or there is nobody any more. (Where nobody is stuck, a server's own closing handshake goes on.)
+            if stalled:
+                abort(self._send)
 
     async def closed(self) -> None:
         """Wait until the server has closed a socket that was over a limit."""
@@ -258,6 +266,16 @@ class Watch:
         for stopwatch in (self._idle, self._stalled):
             if stopwatch is not None:
                 stopwatch.discard()
+
+
+def abort(send: "Send") -> None:
+    """Hang up on a client, where the server lets anybody do it: Uvicorn does.
+
+    It would wait for ever for such a client to read what was sent, at its own shutdown too.
+    """
+    hang_up = getattr(getattr(getattr(send, "__self__", None), "transport", None), "abort", None)
+    if hang_up is not None:
+        hang_up()
 
 
 class Wrapped:
