@@ -16,9 +16,10 @@ if typing.TYPE_CHECKING:
 def asgi_view(application: "typing.Callable[..., Any]") -> "typing.Callable[..., Any]":
     """Return a view that lets an ASGI application answer the socket: ``path("ws/", asgi_view(Consumer.as_asgi()))``.
 
-    The application gets the scope of the server, whose ``path`` is the whole one, and in it what Channels' own middleware and
-    routing would have put there: ``user`` and ``session`` (where the project has them), ``cookies`` and ``url_route``. It
-    accepts, refuses and closes the socket itself. What stands before it is Django's: ``urls.py``, the middleware, decorators.
+    The application gets the scope of the server, whose ``path`` is the whole one, and in it what Channels' own middleware
+    and routing would have put there: ``user`` and ``session`` (where the project has them), ``cookies`` and
+    ``url_route``. It accepts, refuses and closes the socket itself. What stands before it is Django's: ``urls.py``, the
+    middleware, decorators.
 
     An HTTP request is answered with 426 (RFC 9110 section 15.5.22). An application in the style of ASGI 2 will do too.
     """
