@@ -2,8 +2,12 @@
 import asyncio
 import contextlib
 import copy
+import fcntl
 import gc
+import os
+import socket
 import threading
+import types
 import weakref
 from concurrent.futures import CancelledError
 
@@ -25,6 +29,7 @@ from pistoke.handler import WebsocketHandler
 from pistoke.threads import Lane, Pool, Worker
 
 from .asgi import Server, urls
+from .reliability.crowd import allow_files
 from .test_chain import until
 
 ALIAS = "threads"
@@ -627,6 +632,110 @@ def test_a_connection_is_looked_at_once_after_a_failure_elsewhere(connection, wo
     worker._check()
     worker._check()
     assert len(looks) == 1
+
+
+class Raw:
+    """What a driver has of a connection: one end of a socket, whose other end is the database's."""
+
+    def __init__(self):
+        self.socket, self.database = socket.socketpair()
+        self.fileno = self.socket.fileno
+
+    def close(self):
+        self.socket.close()
+        self.database.close()
+
+
+@pytest.fixture
+def raw(connection, monkeypatch):
+    """Return the driver's side of the connection."""
+    monkeypatch.setattr(connection, "connection", Raw())
+    yield connection.connection
+    connection.connection.close()
+
+
+@pytest.mark.parametrize("event", [socket.socket.close, lambda database: database.send(b"FATAL")])
+def test_a_connection_is_looked_at_when_the_database_has_said_something_unasked(event, raw, connection, worker, monkeypatch):
+    looks = []
+    monkeypatch.setattr(connection, "is_usable", lambda: looks.append(True) or True)
+    worker._check()
+    assert len(looks) == 0
+    event(raw.database)
+    worker._check()
+    assert len(looks) == 1
+
+
+def test_a_connection_that_the_driver_knows_to_be_lost_is_looked_at(raw, connection):
+    def fileno():
+        raise InterfaceError("connection already closed")
+
+    assert not threads.has_news(connection)
+    raw.fileno = fileno
+    assert threads.has_news(connection)
+
+
+def test_a_file_descriptor_may_be_large(raw, connection):
+    allow_files(2000)
+    large = fcntl.fcntl(raw.socket, fcntl.F_DUPFD, 1500)
+    raw.fileno = lambda: large
+    try:
+        assert not threads.has_news(connection)
+        raw.database.send(b"x")
+        assert threads.has_news(connection)
+    finally:
+        os.close(large)
+
+
+class Pooled:
+    """A connection to a database whose connections Django's own pool lends."""
+
+    in_atomic_block = errors_occurred = False
+    autocommit = True
+
+    def __init__(self, *lends):
+        self.settings_dict = {"OPTIONS": {"pool": True}, "AUTOCOMMIT": True, "CONN_MAX_AGE": 0}
+        self.lends = list(lends)
+        self.connection = self.lends.pop(0)
+
+    def is_usable(self):
+        return self.connection != "broken"
+
+    def close(self):
+        self.connection = None
+
+    def connect(self):
+        self.connection = self.lends.pop(0)
+        threads.look_at_pooled(self)
+
+
+def test_a_connection_of_a_pool_is_given_back_after_each_call(worker, monkeypatch):
+    connection = Pooled("good")
+    monkeypatch.setattr(threads, "thread_connections", lambda: [connection])
+    connection.in_atomic_block = True
+    assert worker._after_call() is True and connection.connection == "good"
+    connection.in_atomic_block = False
+    assert worker._after_call() is False and connection.connection is None
+
+
+def test_a_connection_of_a_pool_that_has_failed_is_given_back_too(worker, monkeypatch):
+    connection = Pooled("broken")
+    monkeypatch.setattr(threads, "thread_connections", lambda: [connection])
+    connection.errors_occurred = True
+    assert worker._after_call() is False and connection.connection is None and worker.pool.failures == 1
+
+
+@pytest.mark.parametrize(("doubtful", "gets"), [(True, "good"), (False, "broken")])
+def test_what_a_pool_lends_is_looked_at_where_there_is_reason(doubtful, gets, worker, monkeypatch):
+    monkeypatch.setattr(threads, "_running", types.SimpleNamespace(worker=worker, doubtful=doubtful))
+    connection = Pooled("broken", "broken", "good")
+    threads.look_at_pooled(connection)
+    assert connection.connection == gets
+
+
+def test_what_a_pool_lends_to_others_is_none_of_our_business(monkeypatch):
+    connection = Pooled("broken", "good")
+    threads.look_at_pooled(connection)
+    assert connection.connection == "broken"
 
 
 def test_a_connection_that_does_not_work_is_closed(connection, worker, clock, monkeypatch):

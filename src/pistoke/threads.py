@@ -12,6 +12,7 @@ import collections
 import contextlib
 import logging
 import queue
+import select
 import threading
 import time
 import typing
@@ -48,7 +49,8 @@ CALLS_AFTER_LONG = 256
 
 THREAD_NAME = "pistoke-"
 
-# The lane whose calls those of a context are, and the lane whose call a thread is running.
+# The lane whose calls those of a context are; in a thread its worker, the lane whose call it is running, and whether the
+# connections are doubtful.
 _lane: "ContextVar[Lane]" = ContextVar("pistoke_lane")
 _running = threading.local()
 
@@ -227,6 +229,7 @@ class Worker:
         # A worker that has just had a call soon has another: how long its connections may idle is asked only when none
         # has come for a second.
         seconds: "float | None" = None
+        _running.worker = self
         while True:
             try:
                 lane: "Lane | None" = self.inbox.get(timeout=seconds)
@@ -270,13 +273,16 @@ class Worker:
 
     def _check(self) -> None:
         """Look whether the connections still work, if there is reason to doubt it."""
-        if self._failures == self.pool.failures and time.monotonic() - self._used < IDLE_SECOND:
-            return
+        doubtful = self._failures != self.pool.failures or time.monotonic() - self._used >= IDLE_SECOND
         self._failures = self.pool.failures
+        # What Django's own pool has to give is looked at when it does.
+        _running.doubtful = doubtful
         for connection in connected():
-            self._close_if_broken(connection)
+            if doubtful or has_news(connection):
+                self.close_if_broken(connection)
 
-    def _close_if_broken(self, connection: "BaseDatabaseWrapper") -> None:
+    def close_if_broken(self, connection: "BaseDatabaseWrapper") -> None:
+        """Close a connection that does not work, and let the others doubt theirs."""
         connection.errors_occurred = False
         if not connection.is_usable():
             self.pool.note_failure()
@@ -289,8 +295,12 @@ class Worker:
         for connection in connected():
             if has_open_work(connection):
                 busy = True
-            elif connection.errors_occurred:
-                self._close_if_broken(connection)
+                continue
+            if connection.errors_occurred:
+                self.close_if_broken(connection)
+            if is_pooled(connection):
+                # There may be fewer of them than workers, and it costs next to nothing to get one again.
+                connection.close()
         return busy
 
     def _seconds_to_wait(self) -> "float | None":
@@ -324,6 +334,39 @@ def seconds_to_idle(connection: "BaseDatabaseWrapper") -> "float | None":
     return None if age is None or in_memory else max(age, IDLE_SECOND)
 
 
+def is_pooled(connection: "BaseDatabaseWrapper") -> bool:
+    """Return whether a connection is lent by a pool of Django's own."""
+    return bool(connection.settings_dict["OPTIONS"].get("pool"))
+
+
+def has_news(connection: "BaseDatabaseWrapper") -> bool:
+    """Return whether a database has sent something that nobody has asked for: that it hangs up, as a rule.
+
+    That costs a microsecond where the driver tells its file descriptor, and no database is asked.
+    """
+    fileno = getattr(connection.connection, "fileno", None)
+    try:
+        return fileno is not None and is_readable(fileno())
+    except Exception:
+        # The driver knows already that the connection is lost.
+        return True
+
+
+if hasattr(select, "poll"):
+
+    def is_readable(descriptor: int) -> bool:
+        """Return whether there is something to read."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+
+else:
+
+    def is_readable(descriptor: int) -> bool:
+        """Return whether there is something to read; Windows knows no better way."""
+        return bool(select.select([descriptor], [], [], 0)[0])
+
+
 def has_open_work(connection: "BaseDatabaseWrapper") -> bool:
     """Return whether the next query of a socket must meet the same connection."""
     return (
@@ -350,6 +393,23 @@ def watch_cursors(connection: "BaseDatabaseWrapper", **kwargs: object) -> None:
 
 
 connection_created.connect(watch_cursors, dispatch_uid="pistoke.threads")
+
+
+def look_at_pooled(connection: "BaseDatabaseWrapper", **kwargs: object) -> None:
+    """Have a connection that Django's pool has lent exchanged, if it does not work any more.
+
+    The pool gives back what it was given without looking, unless ``CONN_HEALTH_CHECKS`` lets it ask the database each time.
+    """
+    worker: "Worker | None" = getattr(_running, "worker", None)
+    if worker is None or not is_pooled(connection):
+        return
+    if _running.doubtful or has_news(connection):
+        worker.close_if_broken(connection)
+        if connection.connection is None:
+            connection.connect()
+
+
+connection_created.connect(look_at_pooled, dispatch_uid="pistoke.threads.pooled")
 
 
 def drop_open_work() -> None:
