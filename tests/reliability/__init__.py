@@ -1,0 +1,1 @@
+"""What the package survives: many sockets on few database connections, databases that restart, deploys."""

@@ -1,0 +1,1 @@
+"""The project of tests/servers with a database, and views that use it in every way."""

@@ -1,0 +1,12 @@
+"""Settings of the project; those of its database lie in a file beside its journal, written by the test."""
+
+import json
+
+from tests.servers.project.settings import *  # noqa: F403
+from tests.servers.project.settings import DIRECTORY, INSTALLED_APPS, os
+
+INSTALLED_APPS = [name for name in INSTALLED_APPS if name != "tests.servers.project"] + ["tests.reliability.project"]
+ROOT_URLCONF = "tests.reliability.project.urls"
+
+with open(os.path.join(DIRECTORY, "databases.json")) as file:
+    DATABASES = json.load(file)
