@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import nakyma, views
+from . import limited, nakyma, views
 
 SOCKETS = [
     views.echo,
@@ -42,7 +42,7 @@ def route(name, view):
     return path(name + "/", view, name=name)
 
 
-urlpatterns = nakyma.urlpatterns + [
+urlpatterns = nakyma.urlpatterns + limited.urlpatterns + [
     path("login/", views.sign_in),
     path("favicon.ico", views.no_icon),
     path("address/", views.socket_address),
