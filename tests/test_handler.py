@@ -567,3 +567,18 @@ async def test_a_plain_def_is_named(protocol, caplog):
         await server.run(WebsocketHandler())
     assert server.closed == 1011
     assert "expected an 'async def' as the view of a socket" in str(caplog.records[-1].exc_info[1])
+
+
+@pytest.mark.parametrize("debug, reason", [(True, "ZeroDivisionError: by nothing"), (False, "")])
+@pytest.mark.parametrize("protocol", [lambda view: view, WebsocketProtocol], ids=["automatic", "explicit"])
+async def test_in_debug_the_browser_is_told_what_went_wrong(debug, reason, protocol):
+    @protocol
+    async def view(request):
+        await request.receive()
+        raise ZeroDivisionError("by nothing")
+
+    server = Server("/view/")
+    with urls(view=view), override_settings(DEBUG=debug):
+        server.say("go")
+        await server.run(WebsocketHandler())
+    assert (server.sent[-1]["code"], server.sent[-1]["reason"]) == (1011, reason)

@@ -27,7 +27,12 @@ from .driver import Driver, run_in
 from .exceptions import SubprotocolMismatch, WebsocketDisconnect
 from .limits import impose, limits_of
 from .middleware import OriginMiddleware
-from .protocol import close_code_for_exception, close_code_for_response, close_quietly
+from .protocol import (
+    close_code_for_exception,
+    close_code_for_response,
+    close_quietly,
+    close_reason_for_exception,
+)
 from .refusal import finished, printable, refuse
 from .request import WebsocketRequest
 from .socket import Socket
@@ -198,7 +203,7 @@ class WebsocketHandler:
             response = await self.report_exception(request, exc)
             await self._refuse(request, socket, response)
         else:
-            await close_quietly(socket, close_code_for_exception(exc))
+            await close_quietly(socket, close_code_for_exception(exc), close_reason_for_exception(exc))
             await self.report_exception(request, exc)
 
     async def report_exception(self, request: WebsocketRequest, exc: BaseException) -> "HttpResponse":

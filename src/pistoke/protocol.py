@@ -10,6 +10,7 @@ import json
 import typing
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import Http404
@@ -75,7 +76,7 @@ class WebsocketProtocol(ViewDecorator):
             raise
         except BaseException as exc:
             if socket.application is State.CONNECTED and not adopted:
-                await close_quietly(socket, close_code_for_exception(exc))
+                await close_quietly(socket, close_code_for_exception(exc), close_reason_for_exception(exc))
             raise
         finally:
             socket.decode, socket.encode = codec
@@ -211,10 +212,10 @@ def json_codec(loads: "dict[str, Any]", dumps: "dict[str, Any]") -> "tuple[Decod
     return decode, encode
 
 
-async def close_quietly(socket: "Socket", code: int) -> None:
+async def close_quietly(socket: "Socket", code: int, reason: str = "") -> None:
     """Close the socket, whether the client is still there or not."""
     with contextlib.suppress(ConnectionClosed):
-        await socket.close(code)
+        await socket.close(code, reason)
 
 
 def close_code_for_response(response: object) -> int:
@@ -239,3 +240,8 @@ def close_code_for_exception(exc: BaseException) -> int:
         if isinstance(exc, kind):
             return close_code_for_status(status)
     return INTERNAL_ERROR
+
+
+def close_reason_for_exception(exc: BaseException) -> str:
+    """Return what the client is told of an exception: in ``DEBUG`` what it says, for the browser's console, else nothing."""
+    return "{}: {}".format(type(exc).__name__, exc) if settings.DEBUG else ""
