@@ -9,7 +9,7 @@ import pytest
 
 from tests.parts import importable, on_path, require
 
-from ..servers import harness
+from ..servers import harness, kinds
 from ..servers.conftest import (  # noqa: F401  # fixtures
     database,
     directory_of,
@@ -17,7 +17,6 @@ from ..servers.conftest import (  # noqa: F401  # fixtures
     pytest_configure,
     required,
     server,
-    still_answers,
 )
 
 FLAGS = [
@@ -40,13 +39,13 @@ class RunServer(harness.Server):
     name = "runserver"
     modules = ("uvicorn", "websockets")
     package = "uvicorn[standard]"
-    noise = harness.Uvicorn.noise
+    noise = kinds.Uvicorn.noise
 
     def command(self):
         return ["-m", "django", "runserver", "--asgi", "--noreload", self.address]
 
 
-@pytest.fixture(scope="session", params=harness.SERVERS + [RunServer], ids=lambda kind: kind.name)
+@pytest.fixture(scope="session", params=kinds.SERVERS + [RunServer], ids=lambda kind: kind.name)
 def running(request, browser, database, tmp_path_factory):  # noqa: F811
     """Return a running server; it is started once for all the tests that it serves."""
     required(request.param)
@@ -55,7 +54,7 @@ def running(request, browser, database, tmp_path_factory):  # noqa: F811
         yield running.start()
         browser.get("about:blank")
         # A browser keeps connections open that it may need again; there is one server that waits for them.
-        if "patient-hypercorn" not in running.groups:
+        if not running.is_one_of(["patient-hypercorn"]):
             running.stop()
     finally:
         running.kill()

@@ -131,7 +131,8 @@ async def connect(uri, headers, origin, subprotocols):
 
 
 #: What is on the wire, RFC 6455 section 5.2.
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+FINAL, COMPRESSED, MASKED = 0x80, 0x40, 0x80
 
 Frame = collections.namedtuple("Frame", "opcode payload")
 
@@ -139,12 +140,21 @@ Frame = collections.namedtuple("Frame", "opcode payload")
 class Bare(Client):
     """A socket, a handshake and frames."""
 
-    def __init__(self, address, path, headers=(), origin=None, subprotocols=None, wait=True):
-        host, port = address.split(":")
+    def __init__(
+        self, address, path, headers=(), origin=None, subprotocols=None, host=None, tls=None, behind=b"", wait=True
+    ):
+        """Open a socket.
+
+        host: what the ``Host`` header says, if not the address. tls: an ``ssl.SSLContext``. behind: bytes that are sent with
+        the handshake, without waiting for the answer. wait: whether to wait for it at all.
+        """
+        name, port = address.split(":")
         self.buffer = b""
-        self.socket = socket.create_connection((host, int(port)), PATIENCE)
+        self.socket = socket.create_connection((name, int(port)), PATIENCE)
         try:
-            self.socket.sendall(handshake(address, path, headers, origin, subprotocols))
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket)
+            self.socket.sendall(handshake(host or address, path, headers, origin, subprotocols) + behind)
             if wait:
                 self.finish_handshake()
         except BaseException:
@@ -199,7 +209,7 @@ class Bare(Client):
 
     def send_frames(self, *frames):
         """Send frames in one go."""
-        self.socket.sendall(b"".join(encode_frame(*frame) for frame in frames))
+        self.socket.sendall(encode_frames(*frames))
 
     def receive(self):
         """Return the next message."""
@@ -212,6 +222,14 @@ class Bare(Client):
                 return frame.payload.decode()
             if frame.opcode == BINARY:
                 return frame.payload
+
+    def end_with_frame(self, data):
+        """Send the bytes of a frame, unless the server has closed already; return the code that it closes with."""
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            pass
+        return self.close_code()
 
     def receive_frame(self):
         """Return the next frame."""
@@ -265,12 +283,21 @@ def close_frame(code, reason=""):
     return Frame(CLOSE, struct.pack("!H", code) + reason.encode())
 
 
-def encode_frame(opcode, payload):
-    """Return the bytes of a frame, masked with nothing: what a client's frames have to be, RFC 6455 section 5.3."""
+def encode_frames(*frames):
+    """Return the bytes of frames."""
+    return b"".join(encode_frame(*frame) for frame in frames)
+
+
+def encode_frame(opcode, payload, first_bits=FINAL):
+    """Return the bytes of a frame, masked with nothing: what a client's frames have to be, RFC 6455 section 5.3.
+
+    first_bits: what comes before the opcode in the first byte.
+    """
+    first = first_bits | opcode
     if len(payload) < 126:
-        length = struct.pack("!B", 0x80 | len(payload))
+        head = struct.pack("!BB", first, MASKED | len(payload))
     elif len(payload) < 65536:
-        length = struct.pack("!BH", 0x80 | 126, len(payload))
+        head = struct.pack("!BBH", first, MASKED | 126, len(payload))
     else:
-        length = struct.pack("!BQ", 0x80 | 127, len(payload))
-    return struct.pack("!B", 0x80 | opcode) + length + b"\0\0\0\0" + payload
+        head = struct.pack("!BBQ", first, MASKED | 127, len(payload))
+    return head + b"\0\0\0\0" + payload

@@ -7,13 +7,17 @@ import pytest
 
 from tests.parts import require
 
-from . import harness
+from . import harness, kinds
 
 
 def pytest_configure(config):
     """Register the marks of these tests."""
     config.addinivalue_line("markers", "logs(pattern, …): what the server or Django may log during the test")
-    config.addinivalue_line("markers", "limit(server, …, reason): servers that cannot do this, and why")
+    # What docs/servers.md is made of, by table.py.
+    config.addinivalue_line("markers", "behaviour(sentence): what a test asks of each server, in the words of the table")
+    config.addinivalue_line("markers", "limit(server, …, reason, remedy): servers that cannot do this, and are not asked to")
+    config.addinivalue_line("markers", "differs(server, …, reason, remedy): servers that do this in a way of their own")
+    config.addinivalue_line("markers", "workaround(server, …, reason, remedy): servers that need our help for this")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +41,7 @@ def directory_of(kind, database, tmp_path_factory):
     return directory
 
 
-@pytest.fixture(scope="session", params=harness.SERVERS, ids=lambda kind: kind.name)
+@pytest.fixture(scope="session", params=kinds.SERVERS, ids=lambda kind: kind.name)
 def running(request, database, tmp_path_factory):
     """Return a running server; it is started once for all the tests that it serves."""
     required(request.param)
@@ -53,15 +57,17 @@ def running(request, database, tmp_path_factory):
 def server(request, running):
     """Return a running server, after whose test nothing is logged that was not expected, and which still answers."""
     skip_limited(request, running)
-    if not running.answers():
-        # The test that ended it, or after which it hangs, has failed; the others need not wait for its time-outs.
+    yield running
+    answers = running.answers()
+    if not answers:
+        # The others need not wait for its time-outs.
         running.kill()
         running.start()
-    yield running
     assert unexpected(request, running) == []
+    assert answers, "expected a server that still answers, got one that hangs or has ended"
 
 
-@pytest.fixture(params=harness.SERVERS, ids=lambda kind: kind.name)
+@pytest.fixture(params=kinds.SERVERS, ids=lambda kind: kind.name)
 def own_server(request, database, tmp_path_factory):
     """Return a server that the test may start and stop itself."""
     required(request.param)
@@ -73,15 +79,6 @@ def own_server(request, database, tmp_path_factory):
         server.kill()
 
 
-@pytest.fixture(scope="class", autouse=True)
-def still_answers(request):
-    """See that after all tests of a class its server answers."""
-    running = request.getfixturevalue("running") if "running" in request.fixturenames else None
-    yield
-    if running is not None:
-        assert running.answers()
-
-
 @pytest.fixture
 def key():
     """Return a key under which a view makes its notes."""
@@ -91,7 +88,7 @@ def key():
 def skip_limited(request, server):
     """Skip the test where the server cannot do what it is about."""
     for mark in request.node.iter_markers("limit"):
-        if {server.name, *server.groups} & set(mark.args):
+        if server.is_one_of(mark.args):
             pytest.skip("{}: {}".format(server.name, mark.kwargs["reason"]))
 
 

@@ -1,4 +1,4 @@
-"""Real servers as subprocesses on loopback, and what each of them can and cannot do."""
+"""A real server as a subprocess on loopback: its life, what it says and what it answers."""
 
 import http.client
 import json
@@ -75,25 +75,24 @@ def eventually(condition, patience=PATIENCE):
 class Server:
     """A server of the project: ``start`` and ``stop`` it, read its ``output`` and the project's ``journal``."""
 
-    #: What pytest calls it, and which modules have to be there.
+    #: What pytest calls it, what the table of docs/servers.md does, and which modules have to be there.
     name = None
+    title = None
     modules = ()
     #: What to install, and whether it was ever made for this Python.
     package = None
     exists = True
 
-    #: What marks of tests know it by, beside its name.
-    groups = ()
+    #: What marks of tests know some of its releases by.
+    releases = {}
 
-    # What it can do. A False comes with a reason, in the docstring of the class.
-
-    #: Tells the view which code and reason the client closed with.
-    knows_code = True
-    knows_reason = True
     #: How long it has to be left alone before it ends as it should, in seconds.
     housekeeping = 0
     #: Passages of its output that are known, and no fault of ours.
     noise = ()
+
+    #: The paths of a certificate and its key, where it is to speak TLS.
+    certificate = None
 
     def __init__(self, directory, application="asgi"):
         self.directory = Path(str(directory))
@@ -113,6 +112,11 @@ class Server:
         return code
 
     @classmethod
+    def is_one_of(cls, names):
+        """Return whether it, or its release here, goes by one of these names."""
+        return cls.name in names or any(release.here for name, release in cls.releases.items() if name in names)
+
+    @classmethod
     def present(cls):
         """Return whether all that it needs is installed."""
         return importable(*cls.modules)
@@ -120,6 +124,12 @@ class Server:
     def command(self):
         """Return the arguments of Python that run the server."""
         raise NotImplementedError
+
+    def tls(self, certificate, key):
+        """Return the options that let it speak TLS."""
+        if self.certificate is None:
+            return []
+        return [certificate, self.certificate[0], key, self.certificate[1]]
 
     # Its life
 
@@ -232,118 +242,3 @@ class Server:
             return response.status, response.read().decode(), "; ".join(cookies)
         finally:
             connection.close()
-
-
-def uvicorn_has(implementation):
-    """Return whether the installed Uvicorn knows an implementation of sockets."""
-    if not importable("uvicorn"):
-        return True
-    from uvicorn.config import WS_PROTOCOLS
-
-    return implementation in WS_PROTOCOLS
-
-
-class Uvicorn(Server):
-    """Uvicorn with its ``websockets`` implementation.
-
-    It answers a cookie that is no ASCII with 500 itself, and tells of a client that has closed when that hangs up.
-    """
-
-    name = "uvicorn-websockets"
-    modules = ("uvicorn", "websockets")
-    package = "uvicorn[standard]"
-    implementation = "websockets"
-    loop = "asyncio"
-    # The versions for older Pythons tell no reasons.
-    knows_reason = sys.version_info >= (3, 8)
-    # A warning of the newest, and what the oldest makes of a client that leaves during the handshake.
-    noise = (r"[^\n]*UvicornDeprecationWarning[^\n]*\n", r"Error in opening handshake\n.*?\nAssertionError\n")
-    groups = ("old-uvicorn-websockets",) if sys.version_info < (3, 7) else ()
-
-    def command(self):
-        return [
-            "-m", "uvicorn", self.application, "--host", "127.0.0.1", "--port", str(self.port),
-            "--ws", self.implementation, "--loop", self.loop,
-        ]
-
-
-class UvicornSansio(Uvicorn):
-    """Uvicorn with its ``websockets-sansio`` implementation, which there is from 0.35 on."""
-
-    name = "uvicorn-websockets-sansio"
-    implementation = "websockets-sansio"
-    exists = uvicorn_has("websockets-sansio")
-    groups = ("old-uvicorn-sansio",) if sys.version_info < (3, 10) else ()
-
-
-class UvicornWsproto(Uvicorn):
-    """Uvicorn with its ``wsproto`` implementation."""
-
-    name = "uvicorn-wsproto"
-    modules = ("uvicorn", "wsproto")
-    package = "uvicorn wsproto"
-    implementation = "wsproto"
-    groups = ("old-uvicorn-wsproto",) if sys.version_info < (3, 7) else ()
-
-
-class Hypercorn(Server):
-    """Hypercorn, which tells the view 1006 however the client left, and cancels views 3 s after it was told to end."""
-
-    name = "hypercorn"
-    modules = ("hypercorn",)
-    package = "hypercorn"
-    exists = sys.version_info >= (3, 7)
-    knows_code = knows_reason = False
-    # Python 3.12 lets a listening socket wait for all its connections, before Hypercorn tells them that it ends; the last
-    # release for Python 3.8 waits for ever after it has told them.
-    groups = ("patient-hypercorn",) if sys.version_info >= (3, 12) or sys.version_info[:2] == (3, 8) else ()
-    # What asyncio makes of a cancelled connection, up to Python 3.11.
-    noise = (r"Exception in callback StreamReaderProtocol.*?asyncio\.exceptions\.CancelledError",)
-
-    def command(self):
-        return ["-m", "hypercorn", self.application, "-b", self.address]
-
-
-class Daphne(Server):
-    """Daphne, which refuses with 403 alone, knows no reasons, and drops a client whose message is over 1 MiB."""
-
-    name = "daphne"
-    modules = ("daphne",)
-    package = "daphne"
-    knows_reason = False
-
-    def seen(self, code):
-        """Its library lets an application close with 1000 and 3000–4999 only: another code says the same 3000 higher."""
-        return code + 3000 if 1000 < code < 3000 else code
-
-    # It stumbles over what is left of a handshake of the last second, and ends no view at all then.
-    housekeeping = 2.5
-    # What its TLS library says of Python 3.6 and 3.7.
-    noise = (r"[^\n]*CryptographyDeprecationWarning[^\n]*\n",)
-
-    def command(self):
-        return ["-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), self.application]
-
-
-class Granian(Server):
-    """Granian, which does not notice an early leave, passes no reasons, and ends without ending views.
-
-    It logs a close that failed while it holds a lock that its other thread waits for with the interpreter's own lock, so at
-    the level INFO it can hang.
-    """
-
-    name = "granian"
-    modules = ("granian",)
-    package = "granian"
-    # The releases for older Pythons send no close codes.
-    exists = sys.version_info >= (3, 9)
-    knows_reason = False
-
-    def command(self):
-        return [
-            "-m", "granian", self.application, "--interface", "asgi", "--host", "127.0.0.1", "--port", str(self.port),
-            "--log-level", "warning",
-        ]
-
-
-SERVERS = [Uvicorn, UvicornSansio, UvicornWsproto, Hypercorn, Daphne, Granian]

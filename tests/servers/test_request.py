@@ -14,6 +14,7 @@ def facts(server, path="/facts/", client=Library, **options):
 
 
 class TestRequest:
+    @pytest.mark.behaviour("Method, path, query, headers, cookies, client and absolute URIs are those of HTTP")
     def test_anonymous_request_is_known_as_over_http(self, server):
         seen = facts(server, "/facts/?q=%C3%A4&page=2", headers=[("X-Test", "yes"), ("Cookie", "a=1; b=2")])
         assert seen == {
@@ -32,6 +33,11 @@ class TestRequest:
             "secure": False,
         }
 
+    @pytest.mark.behaviour("A header that comes twice is joined, as over HTTP")
+    def test_header_that_comes_twice_is_joined(self, server):
+        assert facts(server, client=Bare, headers=[("X-Test", "a"), ("X-Test", "b")])["header"] == "a,b"
+
+    @pytest.mark.behaviour("The session cookie of a login names the user")
     def test_session_cookie_of_a_login_names_the_user(self, server):
         status, _, cookie = server.get("/login/")
         assert status == 200
@@ -45,6 +51,7 @@ class TestRequest:
     def test_page_learns_the_address_of_sockets(self, server):
         assert json.loads(server.get("/address/")[1]) == {"websocket": "ws://" + server.address}
 
+    @pytest.mark.behaviour("CSRF tokens are checked against the cookie")
     def test_csrf_token_is_checked_against_the_cookie(self, server):
         _, body, cookie = server.get("/login/")
         token = json.loads(body)["csrf"]
@@ -53,22 +60,33 @@ class TestRequest:
         assert answers == ["true", "false", "false", "false"]
 
 
+class TestDecoding:
+    @pytest.mark.behaviour("Path and query are decoded as over HTTP")
+    def test_path_and_query_are_decoded(self, server):
+        with Bare(server.address, "/undecoded/%C3%A4%20%2B/?q=a+b%2B%C3%A4") as ws:
+            assert ws.receive() == r"'\xe4 +' 'a b+\xe4' []"
+
+
 class TestUndecodable:
     """Input that is no UTF-8 does what it does over HTTP."""
 
+    @pytest.mark.behaviour("What is no UTF-8 in path and query is replaced, as over HTTP")
     def test_path_is_not_found_or_replaced(self, server):
         with Bare(server.address, "/undecoded/%FF%E4/") as ws:
             assert ws.receive() == r"'\ufffd\ufffd' None []"
 
+    @pytest.mark.behaviour("What is no UTF-8 in path and query is replaced, as over HTTP")
     def test_query_is_replaced(self, server):
         with Bare(server.address, "/undecoded/?q=%FF") as ws:
             assert ws.receive() == r"'none' '\ufffd' []"
 
-    @pytest.mark.limit("uvicorn-websockets", reason="answers a cookie that is no ASCII with 500 itself")
+    @pytest.mark.behaviour("Cookies that are no ASCII are read as over HTTP")
+    @pytest.mark.limit("uvicorn-websockets", reason="answers them with 500 itself")
     def test_cookie_is_read_as_over_http(self, server):
         with Bare(server.address, "/undecoded/", headers=[("Cookie", b"c=\xff")]) as ws:
             assert ws.receive() == r"'none' None [('c', '\xff')]"
 
+    @pytest.mark.behaviour("A request line that is no ASCII harms nobody")
     # An older Uvicorn logs how it failed to read the address.
     @pytest.mark.logs("^Traceback", "httptools.parser.errors", "opening handshake failed")
     @pytest.mark.parametrize("path", [b"/echo/\xff", b"/echo/?q=\xff"])

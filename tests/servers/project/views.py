@@ -125,6 +125,50 @@ async def two_writers(request):
     await asyncio.gather(writer("a"), writer("b"))
 
 
+async def polls(request):
+    """Read with time-outs that are shorter than the pauses of the client; answer with all that was read."""
+    messages = []
+    while len(messages) < 100:
+        reading = asyncio.ensure_future(request.receive())
+        await asyncio.wait([reading], timeout=0.001)
+        reading.cancel()
+        try:
+            messages.append(await reading)
+        except WebsocketDisconnect:
+            raise
+        except asyncio.CancelledError:
+            # Nothing was there in time.
+            pass
+    await request.send(",".join(messages))
+
+
+@journalled
+async def sends_much(request):
+    """Send 32 MiB, and note each."""
+    for number in range(32):
+        for _ in range(16):
+            await request.send(b"%02d" % number + b"x" * (2 ** 16 - 2))
+        note("sent", key=request.GET["key"], number=number)
+
+
+#: What views wait for until another socket says so, by key.
+gates = {}
+
+
+@journalled
+async def reads_later(request):
+    """Be busy until told to read, then read all that there is."""
+    gate = gates[request.GET["key"]] = asyncio.Event()
+    await gate.wait()
+    async for _ in request:
+        pass
+
+
+async def opens_gate(request):
+    """Let a view read."""
+    gates[request.GET["key"]].set()
+
+
 @journalled
 async def flood(request):
     """Send for as long as there is somebody to send to."""
@@ -214,6 +258,13 @@ def unauthorized(request):
     return response
 
 
+def with_two_cookies(request):
+    """Return a refusal that has a header name twice."""
+    response = unauthorized(request)
+    response.set_cookie("told", "no")
+    return response
+
+
 @WebsocketProtocol
 async def protected(request):
     """Greet; access to this is for others to control."""
@@ -222,6 +273,7 @@ async def protected(request):
 
 refusals = {
     "unauthorized": answering(unauthorized)(protected),
+    "two-cookies": answering(with_two_cookies)(protected),
     "gone": answering(lambda request: HttpResponse("long ago", status=410))(protected),
     "redirected": answering(lambda request: HttpResponseRedirect("/elsewhere/"))(protected),
     "rendered": answering(lambda request: TemplateResponse(request, "refused.html", status=403))(protected),
@@ -330,6 +382,22 @@ async def reads(request):
     except WebsocketDisconnect as exc:
         note("left", key=request.GET["key"], code=exc.code, reason=exc.reason)
         raise
+
+
+async def insists(request):
+    """Go on, although the client has gone; note what that gives."""
+    told = {"receiving": [], "sending": []}
+    await request.receive()
+    for _ in range(3):
+        try:
+            await request.receive()
+        except WebsocketDisconnect as exc:
+            told["receiving"].append(type(exc).__name__)
+        try:
+            await request.send("is anybody there")
+        except WebsocketDisconnect as exc:
+            told["sending"].append(type(exc).__name__)
+    note("told", key=request.GET["key"], **told)
 
 
 @journalled
