@@ -131,6 +131,7 @@ if sys.version_info >= (3, 7):
     ContextVar = contextvars.ContextVar
 
     _moment = contextvars.ContextVar("pistoke_moment")  # type: contextvars.ContextVar[Moment]
+    _deadlock = getattr(SyncToAsync, "deadlock_context", None)  # type: contextvars.ContextVar[bool] | None
 
     def copy_context() -> Context:
         """Return a copy of the current context that is not changed with it.
@@ -140,6 +141,9 @@ if sys.version_info >= (3, 7):
         context = contextvars.copy_context()
         if not HAS_LOCALS_IN_CONTEXT:
             context.run(_moment.set, Moment())
+        if _deadlock is not None and context.get(_deadlock):
+            # asgiref notes here that a call of its is under way in a thread: that of the middleware, which copies this.
+            context.run(_deadlock.set, False)
         for variable, value in list(context.items()):
             if variable.name == "asgiref.local" and type(value) is dict:
                 context.run(variable.set, value.copy())
@@ -212,6 +216,11 @@ def thread_sensitive_context(executor: "Executor") -> sync.ThreadSensitiveContex
 def enter_thread_sensitive_context(context: sync.ThreadSensitiveContext) -> None:
     """Run the thread-sensitive code of this context in the executor of ``context``."""
     SyncToAsync.thread_sensitive_context.set(context)
+
+
+def run_all_thread_sensitive_code_in(executor: "Executor") -> None:
+    """Run the thread-sensitive code of the whole process in ``executor``, where there are no contexts."""
+    SyncToAsync.single_thread_executor = executor  # type: ignore[assignment]  # any executor will do
 
 
 # Django --------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from django.utils.log import log_response
 
 from ._types import View
 from .chain import SKIPPED_MIDDLEWARE, runs_inline
+from .refusal import printable
 from .request import WebsocketRequest
 
 __all__ = ["CsrfMiddleware", "OriginMiddleware", "SKIPPED_MIDDLEWARE", "WebsocketMiddleware", "runs_inline"]
@@ -56,8 +57,8 @@ class OriginMiddleware(MiddlewareMixin):
         response = HttpResponseForbidden("Origin not allowed.", content_type="text/plain")
         log_response(
             "Forbidden (origin %s is not in ALLOWED_HOSTS or CSRF_TRUSTED_ORIGINS): %s",
-            b", ".join(origins).decode("latin-1"),
-            request.path,
+            printable(b", ".join(origins).decode("latin-1")),
+            printable(request.path),
             response=response,
             request=request,
             logger=logger,

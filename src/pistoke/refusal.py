@@ -116,6 +116,14 @@ def rendered(response: Any) -> Any:
     return response.render() if callable(getattr(response, "render", None)) else response
 
 
+def printable(text: str) -> str:
+    """Return what a client has sent as it may stand in a log: on one line, and without control characters.
+
+    Django escapes what it logs of a request since the middle of 2025.
+    """
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 async def finished(response: "Response | typing.Awaitable[Response]") -> "Response":
     """Return a response that can be sent: a template is rendered, in a thread."""
     if inspect.isawaitable(response):
