@@ -222,7 +222,6 @@ def run_all_thread_sensitive_code_in(executor: "Executor") -> None:
     """Run the thread-sensitive code of the whole process in ``executor``, where there are no contexts."""
     SyncToAsync.single_thread_executor = executor  # type: ignore[assignment]  # any executor will do
 
-
 # Django --------------------------------------------------------------------------------------------------------------
 
 if django.VERSION >= (4, 1):

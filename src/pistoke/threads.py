@@ -28,6 +28,7 @@ from ._compat import (
     ContextVar,
     SimpleQueue,
     enter_thread_sensitive_context,
+    run_all_thread_sensitive_code_in,
     thread_connections,
     thread_sensitive_context,
 )
@@ -91,7 +92,7 @@ class Pool(Executor):
 
         Raises RuntimeError where it would wait for itself.
         """
-        lane = _lane.get(None) or Lane()
+        lane = _lane.get(None) or _lane_of_all or Lane()
         if getattr(_running, "lane", None) is lane:
             raise RuntimeError(
                 "expected async_to_sync() in synchronous code of a socket, got an event loop of its own: what it "
@@ -436,14 +437,18 @@ def close_cursors(connection: "BaseDatabaseWrapper") -> None:
 
 _pool = Pool()
 _pool_context = thread_sensitive_context(_pool) if HAS_THREAD_SENSITIVE_CONTEXT else None
+_lane_of_all = None if HAS_THREAD_SENSITIVE_CONTEXT else Lane()
 
 
 def enter(lane: Lane) -> None:
     """Run the synchronous code of this context as calls of ``lane``.
 
-    Where asgiref knows no contexts (on Python 3.6) all synchronous code of the process shares its one thread.
+    Where asgiref knows no contexts (on Python 3.6) all synchronous code of the process is one lane, and so runs in one
+    thread; its connections are looked after all the same.
     """
-    if _pool_context is not None:
+    if _pool_context is None:
+        run_all_thread_sensitive_code_in(_pool)
+    else:
         _lane.set(lane)
         enter_thread_sensitive_context(_pool_context)
 
