@@ -658,6 +658,35 @@ async def test_a_close_that_does_not_pass_holds_nobody_up():
     assert server.types == ["accept", "send"]
 
 
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_server_that_lets_us_hangs_up_on_a_client_that_reads_nothing(ends):
+    @limits(send_timeout=SOON)
+    async def view(request):
+        await request.send("a")
+        server.hold()
+        if not ends:
+            await flood(request)
+
+    server = Server("/view/")
+    server.transport = mock.Mock()
+    with mock.patch.object(watch, "CLOSE_SECONDS", SOON):
+        await run(view, server, patience=5)
+    server.transport.abort.assert_called_once_with()
+
+
+@pytest.mark.parametrize("view, limit", [(sleep, {"idle_timeout": SOON}), (echo, {"message_rate": (1, LONG)})])
+async def test_nobody_is_hung_up_on_for_another_reason(view, limit):
+    server = Server("/view/")
+    server.transport = mock.Mock()
+    server.say("1", "2")
+    with urls(view=limits(**limit)(view)), mock.patch.object(watch, "CLOSE_SECONDS", SOON):
+        task = server.start(WebsocketHandler())
+        await server.until(1)
+        server.hold()
+        await asyncio.wait_for(task, 5)
+    assert not server.transport.abort.called
+
+
 async def test_what_the_client_said_before_is_still_read():
     read = []
 

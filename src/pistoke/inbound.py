@@ -6,6 +6,7 @@ waits for something else does a task read, so that what the client says is kept 
 
 import asyncio
 import collections
+import functools
 import typing
 
 from ._compat import current_task, get_running_loop
@@ -19,10 +20,23 @@ if typing.TYPE_CHECKING:
 
 def is_of(method: object, module: str) -> bool:
     """Return whether a bound method, or a partial of one, is that of a class of a module."""
-    while hasattr(method, "func"):
+    while isinstance(method, (functools.partial, Wrapped)):
         method = method.func
     owner = type(getattr(method, "__self__", None)).__module__
     return owner == module or owner.startswith(module + ".")
+
+
+class Wrapped:
+    """What a server gave, with something of ours around it; ``func`` is the server's own, as in a partial of it."""
+
+    __slots__ = ("_wrapper", "func")
+
+    def __init__(self, func: "typing.Callable[..., typing.Any]", wrapper: "typing.Callable[..., typing.Any]") -> None:
+        self.func = func
+        self._wrapper = wrapper
+
+    def __call__(self, *args: object) -> typing.Any:
+        return self._wrapper(self.func, *args)
 
 
 class Inbound(Connection):

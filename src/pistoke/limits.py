@@ -13,6 +13,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from .conf import conf
+from .refusal import printable
 from .socket import RawSocket
 from .watch import Watch
 
@@ -157,7 +158,7 @@ class Limits:
             return False
         self._socket.limit(self)
         if (self.MESSAGE_RATE or self.SEND_TIMEOUT or self.IDLE_TIMEOUT) is not None:
-            self._watch = self._watch or Watch(self._socket, request.path)
+            self._watch = self._watch or Watch(self._socket, printable(request.path))
         if self._watch is not None:
             self._watch.watch_for(self)
         return True
@@ -246,6 +247,8 @@ def refusal(request: "WebsocketRequest") -> HttpResponse:
     response["Retry-After"] = str(RETRY_AFTER)
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
     logger.warning(
-        "Service Unavailable (too many open sockets): %s", request.path, extra={"status_code": 503, "request": request}
+        "Service Unavailable (too many open sockets): %s",
+        printable(request.path),
+        extra={"status_code": 503, "request": request},
     )
     return response

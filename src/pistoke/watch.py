@@ -12,6 +12,7 @@ from typing import Any
 
 from ._compat import current_task, get_running_loop, uncancel
 from .connection import GOING_AWAY, POLICY_VIOLATION, State
+from .inbound import Wrapped
 
 if typing.TYPE_CHECKING:
     from ._types import Event, Receive, Send
@@ -276,16 +277,3 @@ def abort(send: "Send") -> None:
     hang_up = getattr(getattr(getattr(send, "__self__", None), "transport", None), "abort", None)
     if hang_up is not None:
         hang_up()
-
-
-class Wrapped:
-    """What a server gave, wrapped; ``func`` is the server's own, as in a partial of it."""
-
-    __slots__ = ("_wrapper", "func")
-
-    def __init__(self, func: typing.Callable[..., Any], wrapper: typing.Callable[..., Any]) -> None:
-        self.func = func
-        self._wrapper = wrapper
-
-    def __call__(self, *args: Any) -> Any:
-        return self._wrapper(self.func, *args)
