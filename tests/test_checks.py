@@ -316,6 +316,11 @@ def test_unknown_setting_is_named_and_the_known_ones_listed():
     assert "PISTOKE_DISCONNECT_GRACE," in message.hint
 
 
+def test_brokers_are_a_known_setting():
+    with override_settings(PISTOKE_PUBSUB={"default": {"HISTORY": {"room.*": {"size": 10}}}}):
+        assert checks.check_settings(None) == []
+
+
 @pytest.mark.parametrize("hosts, expected", [(["*"], ["W005"]), (["a", "*"], ["W005"]), (["a"], []), ([], [])])
 def test_any_origin(hosts, expected):
     with override_settings(ALLOWED_HOSTS=hosts):
