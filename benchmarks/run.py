@@ -16,7 +16,7 @@ import tempfile
 import time
 from importlib import metadata
 
-from . import ceiling, chart, compare, plan, report, startup
+from . import ceiling, chart, compare, plan, redis, report, startup
 from .servers import EARLIER, HERE
 from .study import run_study
 
@@ -63,8 +63,9 @@ def measure(kind, only=None, tell=say):
     about = describe()
     if kind != "tiny" and about["load"] > 0.5:
         tell("the machine is not idle: trust the ratios a little, and nothing else")
-    with tempfile.TemporaryDirectory() as directory, without_pauses():
+    with tempfile.TemporaryDirectory() as directory, redis.running(directory) as engine, without_pauses():
         environment, cookie = prepare(directory)
+        environment += engine
         chosen = [study for study in studies(kind, directory, most_sockets) if not only or study.key in only]
         found = {study.key: run_in_loop(run_study(study, environment, cookie, tell)) for study in chosen}
     if not only or "startup" in only:

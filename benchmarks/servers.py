@@ -80,12 +80,16 @@ class Variant:
 
 BARE = Variant("bare", "bare ASGI", "bare")
 OURS = Variant("ours", "pistoke", "ours")
-STARLETTE = Variant("starlette", "Starlette", "starlette_app", lacks=("login",))
+STARLETTE = Variant("starlette", "Starlette", "starlette_app", lacks=("login", "room-redis"))
 # What these two cost is far from the others, and needs no third digit.
 CHANNELS = Variant("channels", "Channels", "channels_app", every=3)
 # Of the same name as ours, so that nothing may lead to ours.
 EARLIER_PISTOKE = Variant(
-    "earlier", "pistoke 0.9", "earlier", python=str(EARLIER), every=3, environment=(("PYTHONPATH", ""),)
+    *("earlier", "pistoke 0.9", "earlier"),
+    python=str(EARLIER),
+    every=3,
+    environment=(("PYTHONPATH", ""),),
+    lacks=("room-redis",),
 )
 PEERS = [BARE, OURS, STARLETTE, CHANNELS, EARLIER_PISTOKE]
 

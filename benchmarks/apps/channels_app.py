@@ -76,8 +76,15 @@ class Room(AsyncWebsocketConsumer):
         await self.send(text_data=event["text"])
 
 
+class RoomRedis(Room):
+    """The same through Redis."""
+
+    channel_layer_alias = "redis"
+
+
 CONSUMERS = (Echo, User, Ingest, Push, Bye, Room)
 ROUTES = [path("{}/".format(consumer.__name__.lower()), consumer.as_asgi()) for consumer in CONSUMERS]
+ROUTES.append(path("room-redis/", RoomRedis.as_asgi()))
 application = ProtocolTypeRouter(
     {
         "http": get_asgi_application(),

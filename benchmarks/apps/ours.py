@@ -54,11 +54,11 @@ async def bye(request):
 
 
 @WebsocketProtocol
-async def room(request):
+async def room(request, using="default"):
     """Pass what arrives to everybody."""
-    async with request.follow("room"):
+    async with request.follow("room", using=using):
         async for message in request:
-            await apublish("room", message)
+            await apublish("room", message, using=using)
 
 
 def patterns(count):
@@ -77,5 +77,6 @@ else:
         path("push/", push),
         path("bye/", bye),
         path("room/", room),
+        path("room-redis/", room, {"using": "redis"}),
     ]
 application = get_asgi_application()

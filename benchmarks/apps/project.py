@@ -16,6 +16,7 @@ STARTPROJECT_MIDDLEWARE = [
 ]
 #: What a project adds of its own: nobody can know whether it blocks.
 OWN_MIDDLEWARE = "benchmarks.apps.middleware.OwnMiddleware"
+REDIS = os.environ.get("BENCH_REDIS", "redis://127.0.0.1:6379")
 
 
 def middleware(count):
@@ -42,7 +43,14 @@ def setup(urlconf=None, *installed):
             "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("BENCH_DATABASE", ":memory:")}
         },
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+        CHANNEL_LAYERS={
+            "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
+            "redis": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS]}},
+        },
+        PISTOKE_PUBSUB={
+            "default": {},
+            "redis": {"BACKEND": "pistoke.pubsub.redis.RedisBroker", "LOCATION": REDIS},
+        },
         USE_TZ=True,
     )
     django.setup()
