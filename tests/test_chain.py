@@ -1007,3 +1007,16 @@ async def test_a_bad_host_is_refused():
     server.scope["headers"] = [(b"host", b"evil.example")]
     await handshake(*SEVEN, server=server)
     assert server.status == 400
+
+
+async def test_a_view_behind_a_sync_middleware_can_call_a_thread_where_there_is_one_for_all():
+    class Handler(WebsocketHandler):
+        use_database_threads = False
+
+    async def calls(request):
+        await request.send(await sync_to_async(str)(1))
+
+    server = Server("/view/")
+    with middleware_settings("new_style_function"), urls(view=calls):
+        await server.run(Handler())
+    assert (server.messages, server.closed) == (["1"], 1000)

@@ -582,3 +582,21 @@ async def test_in_debug_the_browser_is_told_what_went_wrong(debug, reason, proto
         server.say("go")
         await server.run(WebsocketHandler())
     assert (server.sent[-1]["code"], server.sent[-1]["reason"]) == (1011, reason)
+
+
+FORGED = "/nowhere/\r\nCRITICAL all is lost\x1b[31m/"
+
+
+@pytest.mark.parametrize("scope", [
+    {"path": FORGED},
+    {"path": FORGED, "headers": [(b"host", b"[")]},
+    {"path": "/view/", "headers": [(b"host", b"testserver"), (b"origin", b"http://\x1b[31m\x85")]},
+], ids=str)
+async def test_a_client_forges_no_line_of_the_log(scope, caplog):
+    server, routes = serve(echo)
+    server.scope.update(scope)
+    with routes, override_settings(MIDDLEWARE=["django.middleware.common.CommonMiddleware"]):
+        server.leave()
+        await server.run(WebsocketHandler())
+    assert caplog.records
+    assert all(record.getMessage().isprintable() for record in caplog.records)

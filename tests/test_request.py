@@ -9,8 +9,9 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.base import SessionBase
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, TooManyFieldsSent
 from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.exception import response_for_exception
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
@@ -18,6 +19,7 @@ from django.test import override_settings
 from django.urls import path, reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
+from django.views.debug import ExceptionReporter
 from django.views.decorators.csrf import csrf_protect
 
 from pistoke.handler import WebsocketHandler
@@ -115,6 +117,17 @@ def test_cookies_may_come_in_several_headers():
 @pytest.mark.parametrize("cookie", [b"\xff\xe4", b"a=\xff; b=2", b"=;;=", b'a="\\777"', b"a" * 10000])
 def test_no_cookie_is_too_bad_to_read(cookie):
     assert isinstance(request(headers=[(b"cookie", cookie)]).COOKIES, dict)
+
+
+def test_a_query_of_too_many_fields_can_be_reported():
+    asked = request(query_string=b"&".join([b"a=1"] * 2000))
+    try:
+        asked.GET
+    except TooManyFieldsSent as exc:
+        assert response_for_exception(asked, exc).status_code == 400
+        # What admins are mailed.
+        assert "TooManyFieldsSent" in ExceptionReporter(asked, type(exc), exc, exc.__traceback__).get_traceback_text()
+    assert asked.GET == {}
 
 
 def test_cookies_without_any_are_empty():

@@ -95,6 +95,11 @@ class WebsocketRequest(ASGIRequest):
         """The query as a QueryDict."""
         return QueryDict(self._query_string)
 
+    def _mark_post_parse_error(self) -> None:
+        """Note that the query has too many fields, as Django does before it reports it: the report looks at the query."""
+        super()._mark_post_parse_error()
+        self.__dict__.setdefault("GET", QueryDict())
+
     @cached_property
     def COOKIES(self) -> "dict[str, str]":  # type: ignore[override]  # made late, as in Django
         """The cookies as a dictionary."""
