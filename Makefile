@@ -11,13 +11,15 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: help demo test coverage lint types matrix build check-install bench bench-quick bench-report soak clean
+.PHONY: help demo test coverage fuzz model lint types matrix build check-install bench bench-quick bench-report soak clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      serve the example project on http://127.0.0.1:PORT/   (PORT=$(PORT))"
 	@echo "make test      the whole test-suite, on PYTHON                       (PYTHON=$(PYTHON), ARGS: for pytest)"
 	@echo "make coverage  what the last 'make test' covered, and the gate"
+	@echo "make fuzz      what a stranger can send, and worse          (SECONDS=120, ARGS: --seed N, names of servers)"
+	@echo "make model     conversations beside a model of the contract  (SECONDS=120, ARGS: --seed N)"
 	@echo "make lint      ruff, and vermin for Python 3.6"
 	@echo "make types     mypy and basedpyright"
 	@echo "make matrix    the test-suite on every installed Python of tox.ini  (JOBS=$(JOBS) at a time)"
@@ -59,6 +61,12 @@ test: $(VENV)/test.stamp
 coverage: $(VENV)/test.stamp
 	@if ls .coverage.* >/dev/null 2>&1; then $(BIN)/python -m coverage combine --quiet; fi
 	$(BIN)/python -m coverage report
+
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),120) $(ARGS)
+
+model: $(VENV)/test.stamp
+	$(BIN)/python -m tests.fuzz model --seconds $(or $(SECONDS),120) $(ARGS)
 
 lint: $(VENV)/tox.stamp
 	@$(TOX) run -e lint
