@@ -14,6 +14,7 @@ from pistoke.handler import WebsocketHandler
 from pistoke.protocol import WebsocketJSONProtocol, WebsocketProtocol
 from pistoke.pubsub import Position, aposition, apublish, gap_detected, position, publish, publish_failed, subscribe
 from pistoke.pubsub.broker import brokers
+from pistoke.pubsub.message import Message, encode
 
 from .asgi import Server, urls
 
@@ -350,6 +351,26 @@ class TestGap:
             await hub().restored()
             await apublish("kept.t", 3)
             assert await take(messages, 3) == [1, 2, 3]
+
+
+class TestSlowConnection:
+    """What is looked up in a history may come over the connection to the engine only afterwards."""
+
+    async def test_replayed_does_not_come_again(self):
+        broker = brokers["default"]
+        async with subscribe("kept.t") as others:
+            since = await aposition("kept.t")
+            links, broker._links = broker._links, set()
+            places = [await apublish("kept.t", number) for number in (1, 2)]
+            broker._links = links
+            async with subscribe("kept.t", since=since) as messages:
+                for number, place in enumerate(places, 1):
+                    hub().arrived(Message("kept.t", encode(number), place))
+                await apublish("kept.t", 3)
+                assert await take(messages, 3) == [1, 2, 3]
+                assert await take(others, 3) == [1, 2, 3]
+                await apublish("kept.t", 4)
+                assert await take(messages, 1) == [4]
 
 
 class TestLeaving:

@@ -66,8 +66,9 @@ class Member:
         self._hub: "Hub | None" = None
         # What has come and has not been passed on.
         self._queue: "collections.deque[Message]" = collections.deque()
-        # What has come to topics whose past is still being looked up.
-        self._held: "dict[str, collections.deque[Message]]" = {}
+        # What has come to topics whose past is still being looked up; then the position up to which that was passed on,
+        # until a later message comes: what was looked up may come all the same, over a slower connection.
+        self._held: "dict[str, collections.deque[Message] | Position]" = {}
 
     async def __aenter__(self) -> Any:
         hub = self._hub = self._broker.hub()
@@ -105,20 +106,31 @@ class Member:
 
     def release(self, topic: str, missed: "typing.Iterable[Message]", position: "Position | None" = None) -> None:
         """Pass on what was missed up to a position, and then what came meanwhile."""
-        held = self._held.pop(topic, ())
+        held = self._held.pop(topic, None)
+        if position is not None:
+            self._held[topic] = position
         for message in missed:
             # A past of any length is no fault of the member's.
             self._put(message)
-        for message in held:
-            if position is None or message.position is None or not follows(position, message.position):
-                self.deliver(message)
+        for message in held if isinstance(held, collections.deque) else ():
+            self.deliver(message)
 
     def deliver(self, message: "Message") -> None:
         """Take a message, without waiting."""
-        if self._held and message.topic in self._held:
-            self._take(message, self._held[message.topic])
-        elif not message.gap or self._gaps:
+        held = self._held.get(message.topic) if self._held else None
+        if isinstance(held, collections.deque):
+            self._take(message, held)
+        elif (self._gaps or not message.gap) and (held is None or not self._is_repeated(message, held)):
             self._take(message, self._queue)
+
+    def _is_repeated(self, message: "Message", position: "Position") -> bool:
+        """Return whether a message was passed on when its topic's past was."""
+        if message.position is None:
+            return False
+        if follows(position, message.position):
+            return True
+        del self._held[message.topic]
+        return False
 
     def _take(self, message: "Message", queue: "collections.deque[Message]") -> None:
         """Keep a message in a queue that is full at some point."""
