@@ -182,7 +182,7 @@ class ShardedRedis(Redis):
 
 
 #: Every engine; a test names what it needs of them, see ``engines``.
-ENGINES = [Memory]
+ENGINES = [Memory, Redis, ShardedRedis]
 
 
 def engines(*needed):
