@@ -23,7 +23,7 @@ def asgi_view(application: "typing.Callable[..., Any]") -> "typing.Callable[...,
 
     An HTTP request is answered with 426 (RFC 9110 section 15.5.22). An application in the style of ASGI 2 will do too.
     """
-    single = guarantee_single_callable(application)
+    single = guarantee_single_callable(application)  # type: ignore[no-untyped-call]  # asgiref's
 
     async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> "HttpResponse | None":
         if not isinstance(request, WebsocketRequest):

@@ -97,7 +97,7 @@ class WebsocketRequest(ASGIRequest):
 
     def _mark_post_parse_error(self) -> None:
         """Note that the query has too many fields, as Django does before it reports it: the report looks at the query."""
-        super()._mark_post_parse_error()
+        super()._mark_post_parse_error()  # type: ignore[misc]  # Django's own
         self.__dict__.setdefault("GET", QueryDict())
 
     @cached_property
@@ -190,7 +190,8 @@ class WebsocketRequest(ASGIRequest):
         sent as they were published: objects as JSON. ``slow`` is what happens when ``buffer`` messages wait for a client:
         ``"close"`` closes its socket with 4008, ``"drop_oldest"`` drops the oldest, ``"latest"`` keeps one.
         """
-        from .pubsub import brokers, checked
+        from .pubsub import checked
+        from .pubsub.broker import brokers
         from .pubsub.member import Follower
 
         return Follower(self._socket, transform, brokers[using], checked(topics), since, slow, buffer)

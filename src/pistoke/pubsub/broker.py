@@ -12,10 +12,12 @@ from django.utils.module_loading import import_string
 
 from .._compat import get_running_loop
 from .hub import Hub
+from .message import RESERVED
 
 if typing.TYPE_CHECKING:
     import asyncio
 
+    from .member import Member
     from .message import Message, Position
 
 DEFAULT = "default"
@@ -66,6 +68,9 @@ class Broker:
     The methods raise :class:`~pistoke.exceptions.BrokerUnavailable` where the engine cannot be reached.
     """
 
+    #: Whether it reaches other processes.
+    shared: bool = True
+
     def __init__(self, alias: str, location: Any, options: Mapping[str, Any], history: Mapping[str, Any]) -> None:
         #: The name of the broker in ``PISTOKE_PUBSUB``, and what that says of it.
         self.alias = alias
@@ -79,7 +84,7 @@ class Broker:
     def history_of(self, topic: str) -> "History | None":
         """Return what a topic keeps, None where nothing."""
         for pattern, rule in self._history:
-            if fnmatch.fnmatchcase(topic, pattern):
+            if fnmatch.fnmatchcase(topic, pattern) and not topic.startswith(RESERVED):
                 return rule
         return None
 
@@ -90,6 +95,11 @@ class Broker:
             forget_closed(self._hubs)
             self._hubs[loop] = Hub(self, loop)
         return self._hubs[loop]
+
+    def members(self, topic: str) -> "list[Member]":
+        """Return who follows a topic in the running event loop."""
+        hub = self._hubs.get(get_running_loop())
+        return [] if hub is None else hub.members(topic)
 
     # What an engine does
 
@@ -147,6 +157,11 @@ class Brokers:
                 self._made[alias] = make_broker(alias)
             return self._made[alias]
 
+    def made(self) -> "list[Broker]":
+        """Return the brokers that somebody has asked for."""
+        with self._lock:
+            return list(self._made.values())
+
     def forget(self, setting: str, **kwargs: object) -> None:
         """Make the brokers anew where their setting has changed."""
         if setting == "PISTOKE_PUBSUB":
@@ -174,7 +189,7 @@ def make_broker(alias: str) -> Broker:
             )
         )
     try:
-        broker = import_string(backend)
+        broker: "type[Broker]" = import_string(backend)
     except ImportError as exc:
         raise ImproperlyConfigured("PISTOKE_PUBSUB[{!r}]: {}".format(alias, exc)) from exc
     return broker(alias, location, options, history)
