@@ -453,6 +453,11 @@ def enter(lane: Lane) -> None:
         enter_thread_sensitive_context(_pool_context)
 
 
+def entered() -> bool:
+    """Return whether the synchronous code of this context is that of a lane."""
+    return _lane.get(None) is not None
+
+
 def leave(lane: Lane) -> None:
     """Take back what the calls of ``lane`` left open."""
     _pool.leave(lane)

@@ -75,6 +75,11 @@ class Hub:
         """The topics that somebody follows."""
         return list(self._channels)
 
+    def members(self, topic: str) -> "list[Member]":
+        """Return who follows a topic."""
+        channel = self._channels.get(topic)
+        return [] if channel is None else list(channel.members)
+
     # Joining and leaving
 
     async def join(self, member: "Member", topic: str, since: "str | Position | None" = None) -> "bool | None":
@@ -127,8 +132,8 @@ class Hub:
         if self.broker.history_of(channel.topic) is not None:
             # From here on a message that the connection to the engine loses is known to be missing.
             position = await self.broker.aposition(channel.topic)
-            if not channel.is_known(position):
-                # Nothing later has come while it was asked for.
+            if channel.position is None:
+                # Nothing has come while it was asked for.
                 channel.position = position
         channel.ready = None
 
@@ -224,6 +229,12 @@ class Hub:
         # It may have been subscribed before and not know its position yet.
         await asyncio.wait([channel.ready])
         return channel.position is not None
+
+    async def catch_up(self, topic: str) -> None:
+        """Bring the members of a topic what they have missed, or tell them: called by a link that has lost a message."""
+        channel = self._channels.get(topic)
+        if channel is not None:
+            await self._catch_up(channel)
 
     async def _catch_up(self, channel: Channel) -> None:
         if channel.position is not None:

@@ -38,6 +38,8 @@ class Log:
 class MemoryBroker(Broker):
     """A broker for one process: the default, and the reference of what a broker does."""
 
+    shared = False
+
     def __init__(self, *args: typing.Any) -> None:
         super().__init__(*args)
         # Guards all of the below; what is published meets the members in one order.

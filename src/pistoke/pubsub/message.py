@@ -11,9 +11,12 @@ from django.core.serializers.json import DjangoJSONEncoder
 if typing.TYPE_CHECKING:
     from .._types import Encode, Event
 
+#: How the names of topics begin that the processes use among themselves: nobody else publishes to them or follows them.
+RESERVED = "pistoke:"
+
 #: The most characters in the name of a topic, and what they may be: what every engine can carry as it is.
 MAX_TOPIC = 200
-TOPIC = re.compile(r"[A-Za-z0-9_.:@/+=~-]{1,%d}" % MAX_TOPIC)
+TOPIC = re.compile(r"(?!%s)[A-Za-z0-9_.:@/+=~-]{1,%d}" % (RESERVED, MAX_TOPIC))
 
 
 def check_topic(topic: object) -> str:
@@ -22,9 +25,8 @@ def check_topic(topic: object) -> str:
         raise TypeError("expected the name of a topic as str, got {!r}".format(topic))
     if not TOPIC.fullmatch(topic):
         raise ValueError(
-            "expected the name of a topic of 1–{} letters, digits and characters of '_.:@/+=~-', got {!r}".format(
-                MAX_TOPIC, topic
-            )
+            "expected the name of a topic of 1–{} letters, digits and characters of '_.:@/+=~-', and no {!r} at its "
+            "beginning, got {!r}".format(MAX_TOPIC, RESERVED, topic)
         )
     return topic
 
