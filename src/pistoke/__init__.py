@@ -46,8 +46,11 @@ class Pistoke(AppConfig):
     verbose_name: str = "Pistoke"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks; listen to what happens to users."""
         from . import checks  # noqa: F401
+        from .pubsub import accounts
+
+        accounts.connect()
 
 
 if django.VERSION < (3, 2):

@@ -29,7 +29,7 @@ from django.utils.module_loading import import_string
 from pistoke._compat import iscoroutinefunction
 from pistoke.chain import HOOKS, is_hooks_only, is_skipped, runs_inline
 from pistoke.conf import DEFAULTS
-from pistoke.limits import LIMITS, is_count
+from pistoke.limits import LIMITS, TIME_OR_NONE, is_count
 from pistoke.middleware import WebsocketMiddleware
 from pistoke.views import WebsocketView
 
@@ -195,6 +195,8 @@ def kind_of(name: str) -> Tuple[str, Callable[[Any], bool]]:
         return limit
     if name.endswith("_GRACE"):
         return "a number of seconds", is_duration
+    if name == "PISTOKE_SESSION_CHECK":
+        return TIME_OR_NONE
     if isinstance(default, (tuple, list)):
         return "a list of dotted paths", is_list_of_paths
     if isinstance(default, int) and not isinstance(default, bool):

@@ -13,7 +13,7 @@ from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
 from django.core.handlers.exception import response_for_exception
 from django.db import close_old_connections, reset_queries
-from django.http import HttpResponseBadRequest, HttpResponseForbidden
+from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseForbidden
 from django.http.response import HttpResponseBase
 from django.urls import get_script_prefix, set_script_prefix
 from django.utils.log import log_response
@@ -33,13 +33,13 @@ from .protocol import (
     close_quietly,
     close_reason_for_exception,
 )
+from .pubsub import signout
 from .refusal import finished, printable, refuse
 from .request import WebsocketRequest
 from .socket import Socket
 
 if typing.TYPE_CHECKING:
     from django.dispatch import Signal
-    from django.http import HttpResponse
 
     from ._compat import Context
     from ._types import Receive, Response, Scope, Send, View
@@ -122,6 +122,7 @@ class WebsocketHandler:
             return None
         request.enforce_csrf_checks = self.enforce_csrf_checks
         try:
+            since = signout.begin() if self._chain.must_load_session(request) else None
             response = await self._chain.open(request)
         except asyncio.CancelledError:
             raise
@@ -136,6 +137,8 @@ class WebsocketHandler:
             driver.name = request.resolver_match._func_path
             view = request.resolver_match.func
             response = impose(request, limits_of(view))
+            if response is None and not signout.admit(request, since):
+                response = HttpResponse(status=401)
             if response is None:
                 socket.automatic = explicit_protocol(view) is None and may_answer_sockets(view)
                 return request
@@ -279,6 +282,8 @@ async def finish(socket: Socket, driver: Driver, lane: threads.Lane, sender: "ty
         socket.nothing_more()
         if socket.limits is not None:
             socket.limits.lift()
+        if socket.signed_in is not None:
+            socket.signed_in.leave()
         threads.leave(lane)
 
 

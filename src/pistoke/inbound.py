@@ -16,6 +16,7 @@ from .connection import LOST, Connection, payload, size
 if typing.TYPE_CHECKING:
     from ._types import Event, Receive
     from .limits import Limits
+    from .pubsub.registry import SignedIn
 
 
 def is_of(method: object, module: str) -> bool:
@@ -57,6 +58,7 @@ class Inbound(Connection):
         "limits",
         "one_reader",
         "on_over",
+        "signed_in",
         "stepping",
     )
 
@@ -79,6 +81,8 @@ class Inbound(Connection):
         self.attended: bool = False
         # What is in force beside the settings, if anything.
         self.limits: "Limits | None" = None
+        # What it is known as where users sign out; None where nobody has logged in.
+        self.signed_in: "SignedIn | None" = None
         # Whether the driver is running the view at this very moment, and not a task that the view started.
         self.stepping: bool = False
         # What to call when the connection is over and its view may still run; None when there is no such view.

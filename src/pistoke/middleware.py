@@ -13,8 +13,10 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import is_same_domain
 from django.utils.log import log_response
 
+from ._compat import iscoroutinefunction
 from ._types import View
 from .chain import SKIPPED_MIDDLEWARE, runs_inline
+from .pubsub.accounts import Acting
 from .refusal import printable
 from .request import WebsocketRequest
 
@@ -28,7 +30,25 @@ class WebsocketMiddleware(MiddlewareMixin):
 
     It is ``ws://host``, or ``wss://host`` where the request is secure; a page adds a path to it. A request that did not
     come through an ASGI server has none: there would be nobody to answer.
+
+    Where users change their own password, the sockets of the session in which they do are kept open.
     """
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Answer a request; note what happens to its user."""
+        if iscoroutinefunction(self.get_response):
+            return self.__acall__(request)
+        with Acting(request) as acting:
+            response = super().__call__(request)
+        acting.settle()
+        return response
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        """The same, in a coroutine."""
+        with Acting(request) as acting:
+            response = await super().__acall__(request)
+        await acting.asettle()
+        return response
 
     def process_request(self, request: HttpRequest) -> None:
         """Set ``request.websocket``."""

@@ -17,6 +17,7 @@ from .broker import DEFAULT, Broker, brokers
 from .hub import gap_detected
 from .member import BUFFER, Subscription
 from .message import Message, Position, check_topic, encode
+from .signout import adisconnect, disconnect
 
 __all__ = [
     "BrokerUnavailable",
@@ -24,8 +25,10 @@ __all__ = [
     "Position",
     "PubSubError",
     "SlowMember",
+    "adisconnect",
     "apublish",
     "aposition",
+    "disconnect",
     "gap_detected",
     "position",
     "publish",

@@ -213,7 +213,7 @@ class Follower(Member):
 
     def __init__(self, socket: "Socket", transform: "Transform | None", *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._socket = socket
+        self.socket = socket
         self._transform = transform
         # The task that goes on where a send has to wait.
         self._task: "asyncio.Task[None] | None" = None
@@ -258,13 +258,13 @@ class Follower(Member):
     def _sending(self, message: "Message") -> "typing.Coroutine[Any, Any, None]":
         """Return the coroutine that sends a message."""
         if self._transform is None:
-            return self._socket.relay(message.event(self._socket.encode))
+            return self.socket.relay(message.event(self.socket.encode))
         return self._send_transformed(message, self._transform)
 
     async def _send_transformed(self, message: "Message", transform: "Transform") -> None:
         made = transform(message)
         if made is not None:
-            await self._socket.send(made)
+            await self.socket.send(made)
 
     def _go_on(self, sending: "typing.Awaitable[None]", message: "Message") -> None:
         self._task = get_running_loop().create_task(self._send_queue(sending, message))
@@ -305,7 +305,7 @@ class Follower(Member):
     async def _close(self, code: int) -> None:
         # Where the client does not read at all, it does not read this either.
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(close_quietly(self._socket, code), conf.SHUTDOWN_GRACE)
+            await asyncio.wait_for(close_quietly(self.socket, code), conf.SHUTDOWN_GRACE)
 
 
 @types.coroutine
