@@ -1,4 +1,8 @@
-"""A server with a database, and a crowd of sockets to it."""
+"""A server with databases, and a crowd of sockets to it."""
+
+import functools
+import json
+import os
 
 import pytest
 
@@ -6,26 +10,38 @@ from tests.parts import importable, require
 from tests.servers.kinds import SERVERS
 
 from .crowd import SIZE, Crowd, allow_files
-from .databases import DATABASES
-
-#: The server of the tests whose matter is the database.
-UVICORN = next(kind for kind in SERVERS if kind.name == "uvicorn-websockets")
+from .databases import DATABASES, PostgreSQL
 
 
-@pytest.fixture(scope="module", params=DATABASES, ids=repr)
-def database(request, tmp_path_factory):
-    """Return a database, empty but for its accounts."""
-    database = request.param
-    require("what it needs of Django", True, "", exists=database.exists)
-    database.open(tmp_path_factory.mktemp(database.name), request)
-    return database
+class Uvicorn(next(kind for kind in SERVERS if kind.name == "uvicorn-websockets")):
+    """The server of the tests whose matter is the database; it does not mind that clients leave its pings unread."""
+
+    def command(self):
+        return super().command() + ["--ws-ping-interval", "600"]
+
+
+
+@pytest.fixture(scope="session")
+def directory(request, tmp_path_factory):
+    """Return a directory with the settings of all databases that there are, in which there is nothing but accounts."""
+    directory = str(tmp_path_factory.mktemp("accounts"))
+    service = request.getfixturevalue("postgresql") if PostgreSQL.present() else None
+    there = [database for database in DATABASES if database.present()]
+    for database in there:
+        database.open(directory, service)
+    # One of them has to be the default.
+    settings = {database.name: database.settings() for database in there}
+    settings["default"] = there[-1].settings()
+    with open(os.path.join(directory, "databases.json"), "w") as file:
+        json.dump(settings, file)
+    return directory
 
 
 @pytest.fixture(scope="module")
-def server(database):
-    """Return a running server of the project with that database."""
-    require("a server", UVICORN.present() and importable("websockets"), "pip install {}".format(UVICORN.package))
-    server = UVICORN(database.directory)
+def server(directory):
+    """Return a running server of the project."""
+    require("a server", Uvicorn.present() and importable("websockets"), "pip install {}".format(Uvicorn.package))
+    server = Uvicorn(directory, "asgi")
     server.application = "tests.reliability.project.asgi:application"
     allow_files(4 * SIZE)
     try:
@@ -36,13 +52,26 @@ def server(database):
 
 @pytest.fixture(scope="module")
 def crowd(server):
-    """Return sockets that stay open through all tests of a database."""
+    """Return sockets that stay open through all tests of a module."""
     with Crowd(server.address, ["/orders/"] * SIZE) as crowd:
         yield crowd
 
 
+@pytest.fixture(params=DATABASES, ids=repr)
+def database(request, directory):
+    """Return a database."""
+    request.param.require()
+    return request.param
+
+
 @pytest.fixture
 def connections(database, server):
-    """Return a function that counts the connections of the server to its database."""
+    """Return a function that counts the connections of the server to the database."""
     with database.counter(server) as count:
         yield count
+
+
+@pytest.fixture
+def ask(crowd, database):
+    """Return a function that asks each socket what there is in the database."""
+    return functools.partial(crowd.ask, using=database.name)

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import json
 import os
 import sqlite3
 import sys
@@ -10,6 +9,7 @@ import sys
 import django
 
 from tests.parts import importable, require
+from tests.services import PostgreSQL as Service
 
 #: Django knows psycopg 3 from 4.2 on.
 DRIVER = "psycopg" if django.VERSION >= (4, 2) else "psycopg2"
@@ -38,18 +38,25 @@ class Database:
     def __repr__(self):
         return self.name
 
-    def open(self, directory, request):
-        """Get ready for a server whose files are in ``directory``; ``request`` is that of the fixture."""
-        self.directory = str(directory)
-        with open(os.path.join(self.directory, "databases.json"), "w") as file:
-            json.dump({"default": self.settings()}, file)
+    @classmethod
+    def present(cls):
+        """Return whether the tests can have it here."""
+        return cls.exists
+
+    def open(self, directory, service):
+        """Make the accounts; ``directory`` is for files, ``service`` the PostgreSQL of the tests, if there is one."""
+        self.directory, self.service = directory, service
         self.run("DROP TABLE IF EXISTS account")
         self.run("CREATE TABLE account (id integer PRIMARY KEY, balance integer NOT NULL)")
-        for account in range(1, ACCOUNTS + 1):
-            self.run("INSERT INTO account VALUES ({}, 0)".format(account))
+        values = ", ".join("({}, 0)".format(number + 1) for number in range(ACCOUNTS))
+        self.run("INSERT INTO account VALUES " + values)
+
+    def require(self):
+        """Skip the test, or let it fail, where it cannot be had."""
+        require("the pool of Django 5.1", True, "", exists=self.exists)
 
     def settings(self):
-        """Return what Django is told of it."""
+        """Return what Django is told about it."""
         raise NotImplementedError
 
     def connect(self):
@@ -71,7 +78,7 @@ class Database:
         age = self.options.get("CONN_MAX_AGE", 0)
         return float("inf") if age is None else max(1, age)
 
-    def kept(self, connections, crowd):
+    def kept(self, crowd, connections):
         """Return how many connections are kept although nobody uses them."""
         return connections()
 
@@ -87,10 +94,14 @@ class Database:
 class PostgreSQL(Database):
     """The PostgreSQL of the test session."""
 
-    def open(self, directory, request):
-        require("a driver for PostgreSQL", importable(DRIVER), "pip install {}[binary,pool]".format(DRIVER))
-        self.service = request.getfixturevalue("postgresql")
-        super().open(directory, request)
+    @classmethod
+    def present(cls):
+        return cls.exists and Service.present() and importable(DRIVER)
+
+    def require(self):
+        super().require()
+        require(Service.name, Service.present(), Service.how_to_get_it)
+        require("a driver", importable(DRIVER), "pip install {}[binary,pool]".format(DRIVER))
 
     def settings(self):
         options = dict({"application_name": self.name}, **self.options.get("OPTIONS", {}))
@@ -119,9 +130,9 @@ class Pooled(PostgreSQL):
     most = 4
     exists = django.VERSION >= (5, 1)
 
-    def kept(self, connections, crowd):
+    def kept(self, crowd, connections):
         # The pool itself keeps those that it has.
-        size, available = crowd.ask_one("pool")
+        size, available = crowd.ask_one("pool", using=self.name)
         return size - available
 
 

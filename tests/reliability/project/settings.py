@@ -1,4 +1,4 @@
-"""Settings of the project; those of its database lie in a file beside its journal, written by the test."""
+"""Settings of the project; those of its databases lie in a file beside its journal, written by the test."""
 
 import json
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from asgiref.sync import sync_to_async
-from django.db import Error, connection
+from django.db import Error, connections
 
 from pistoke.protocol import WebsocketJSONProtocol
 from tests.servers.project.views import journalled
@@ -33,12 +33,12 @@ async def ticks(request):
 @journalled
 async def queries(request):
     """Be in a query for longer than anybody waits."""
-    await sync_to_async(query)()
+    await sync_to_async(query)(request.GET["using"])
 
 
-def query():
+def query(using):
     """Let the database sleep."""
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         cursor.execute("SELECT pg_sleep(60)")
 
 
