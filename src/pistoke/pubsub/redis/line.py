@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from ..._compat import get_running_loop
+from ..steady import fail
 
 if typing.TYPE_CHECKING:
     from .servers import Server
@@ -183,13 +184,6 @@ class Line:
             if self._pushed is not None and since > PING_EVERY:
                 self.call("PING")
         self._timer = self._loop.call_later(self._timeout / 4, self._watch)
-
-
-def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
-    """Let a future fail, whether or not somebody looks at it."""
-    if not future.done():
-        future.set_exception(error)
-        future.exception()
 
 
 class Lines:
