@@ -352,6 +352,16 @@ class TestGap:
             await apublish("kept.t", 3)
             assert await take(messages, 3) == [1, 2, 3]
 
+    async def test_link_that_has_lost_a_message_catches_up(self):
+        async with subscribe("kept.t", "t", gaps=True) as messages:
+            links, brokers["default"]._links = brokers["default"]._links, set()
+            await apublish("kept.t", 1)
+            await apublish("t", 1)
+            brokers["default"]._links = links
+            for topic in ("kept.t", "t", "nobody follows it"):
+                await hub().catch_up(topic)
+            assert [(await messages.__anext__()).gap for _ in range(2)] == [False, True]
+
 
 class TestSlowConnection:
     """What is looked up in a history may come over the connection to the engine only afterwards."""
