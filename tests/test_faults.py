@@ -8,6 +8,8 @@ the server was told how it ends, in an order that ASGI allows, and the log is si
 import asyncio
 import gc
 import itertools
+import os
+import threading
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -32,14 +34,14 @@ class Handler(WebsocketHandler):
 # Running one
 
 
-async def run_once(scenario, fault=None, at=0, pace=0, turn=None, granian=False):
-    """Run a scenario once, with a fault at a call or at a turn of the event loop; return server, journal and outcome."""
+async def run_once(scenario, fault=None, at=0, pace=0, turn=None, granian=False, handler=Handler):
+    """Run a scenario once, with a fault at a call or at a turn of the event loop; return server and journal."""
     server = FaultyServer("/view/", fault, at, pace, **scenario.scope)
     server.others = pending_tasks(asyncio.get_event_loop())
     server.say(*scenario.says)
     if scenario.leaves:
         server.leave(1001)
-    journal, handler = Journal(), Handler()
+    journal, handler = Journal(), handler()
     handler.disconnect_grace = scenario.grace
     receive = Granian(server).receive if granian else server.receive
     with scenario.routes(journal):
@@ -157,10 +159,19 @@ async def run_sweep_of_turns(scenario, fault, caplog, pace=0, granian=False):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forgotten_coroutines_are_found():
-    """Collect what was forgotten while the warnings about it are still errors."""
+def nothing_is_left_behind():
+    """Collect what was forgotten while the warnings about it are still errors; count threads and open files."""
+    files, others = open_files(), threading.active_count()
     yield
     gc.collect()
+    # The one thread in which all synchronous code runs may be new.
+    assert threading.active_count() <= others + 1
+    assert open_files() <= files
+
+
+def open_files():
+    """Return how many files this process has open, zero where the system does not say."""
+    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
 @pytest.mark.parametrize("pace", [0, 2])
