@@ -20,7 +20,7 @@ from .test_chain import until
 from .test_faults import TOO_MANY, check, open_files, run_once
 from .test_threads import ALIAS, begin, call, count, database, end, insert, pool, with_pool  # noqa: F401
 
-pytestmark = [with_pool, pytest.mark.django_db(databases=[])]
+pytestmark = with_pool
 
 
 class Handler(WebsocketHandler):
@@ -80,7 +80,7 @@ SCENARIOS = {
 }
 
 
-def idle(pool):
+def idle(pool):  # noqa: F811
     """Return whether no thread has anything to do."""
     return len(pool._idle) == pool._count and not pool._ready
 
