@@ -1,8 +1,6 @@
 """A server with databases, and a crowd of sockets to it."""
 
 import functools
-import json
-import os
 
 import pytest
 
@@ -10,7 +8,7 @@ from tests.parts import importable, require
 from tests.servers.kinds import SERVERS
 
 from .crowd import SIZE, Crowd, allow_files
-from .databases import DATABASES, PostgreSQL
+from .databases import DATABASES, PostgreSQL, write_settings
 
 
 class Uvicorn(next(kind for kind in SERVERS if kind.name == "uvicorn-websockets")):
@@ -32,8 +30,7 @@ def directory(request, tmp_path_factory):
     # One of them has to be the default.
     settings = {database.name: database.settings() for database in there}
     settings["default"] = there[-1].settings()
-    with open(os.path.join(directory, "databases.json"), "w") as file:
-        json.dump(settings, file)
+    write_settings(directory, settings)
     return directory
 
 

@@ -21,11 +21,20 @@ class Crowd:
     def __init__(self, address, paths):
         allow_files(3 * len(paths))
         self.clients = []
-        for start in range(0, len(paths), KNOCKING):
-            arriving = [Bare(address, path, wait=False) for path in paths[start:start + KNOCKING]]
-            self.clients += arriving
-            for client in arriving:
-                client.finish_handshake()
+        try:
+            for start in range(0, len(paths), KNOCKING):
+                self._arrive(address, paths[start:start + KNOCKING])
+        except BaseException:
+            self.leave()
+            raise
+
+    def _arrive(self, address, paths):
+        arriving = []
+        for path in paths:
+            arriving.append(Bare(address, path, wait=False))
+            self.clients.append(arriving[-1])
+        for client in arriving:
+            client.finish_handshake()
 
     def __len__(self):
         return len(self.clients)

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import os
 import sqlite3
 import sys
@@ -168,6 +169,12 @@ class SQLite(Database):
             with contextlib.suppress(FileNotFoundError):
                 found += os.readlink(os.path.join(descriptors, name)) == self.path
         return found
+
+
+def write_settings(directory, databases):
+    """Tell the project about its databases, by their aliases."""
+    with open(os.path.join(str(directory), "databases.json"), "w") as file:
+        json.dump(databases, file)
 
 
 POSTGRESQL = [

@@ -3,7 +3,7 @@
 import asyncio
 
 from asgiref.sync import sync_to_async
-from django.db import Error, connections
+from django.db import Error, connection
 
 from pistoke.protocol import WebsocketJSONProtocol
 from tests.servers.project.views import journalled
@@ -33,12 +33,12 @@ async def ticks(request):
 @journalled
 async def queries(request):
     """Be in a query for longer than anybody waits."""
-    await sync_to_async(query)(request.GET["using"])
+    await sync_to_async(query)()
 
 
-def query(using):
+def query():
     """Let the database sleep."""
-    with connections[using].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(60)")
 
 
