@@ -1,7 +1,7 @@
 """What Django tells of users and sessions, and what of it puts an end to open sockets.
 
-A request in which users change their own password is asked at its end whether its session goes on: Django gives it another key
-and tells nobody. That is what ``WebsocketMiddleware`` is needed for here.
+A request in which users change their own password is asked at its end whether its session goes on: Django gives it another
+key and tells nobody. That is what ``WebsocketMiddleware`` is needed for here.
 """
 
 import logging
@@ -190,7 +190,7 @@ class Acting:
         try:
             news = self._outcome(self.request.session)
         except Exception:
-            logger.exception("what has become of a session could not be told")
+            logger.exception("what has become of a session could not be found out")
             news = self.news
         if news is not None:
             tell_or_log(news)
@@ -201,20 +201,25 @@ class Acting:
             await sync_to_async(self.settle)()
 
     def _outcome(self, session: "SessionBase") -> "News | None":
-        before = self.request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-        if not before or not session.session_key:
+        cookie = self.request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        if not cookie:
             return self.news
-        keys = fingerprint(before), fingerprint(session.session_key)
-        goes_on = {"to": keys[1], "expires": session.get_expiry_date().timestamp()}
-        if self.news is not None:
-            if self._knows(session, self.news):
-                self.news.update(goes_on, keep=keys)
-            return self.news
-        if keys[0] == keys[1]:
-            return None
-        return make_news("move", user=str(session.get(SESSION_KEY)), session=keys[0], **goes_on)
+        before, now = fingerprint(cookie), session.session_key and fingerprint(session.session_key)
+        if now and self.news is None:
+            return None if now == before else make_news(
+                "move", user=str(session.get(SESSION_KEY)), session=before, to=now, expires=expiry_of(session)
+            )
+        if now and self._knows(session, self.news):
+            self.news.update(keep=(before, now), to=now, expires=expiry_of(session))
+        # A session that was another user's has been emptied, and has no key yet.
+        return self.news or make_news("close", session=before)
 
     def _knows(self, session: "SessionBase", news: "News") -> bool:
         """Return whether the session was told of its user's new password."""
         known = session.get(HASH_SESSION_KEY) or ""
         return str(session.get(SESSION_KEY)) == news["user"] and news["auth"] in (None, fingerprint(known))
+
+
+def expiry_of(session: "SessionBase") -> float:
+    """Return when a session that is saved now expires, as a timestamp."""
+    return session.get_expiry_date().timestamp()

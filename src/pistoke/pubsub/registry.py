@@ -3,8 +3,8 @@
 A socket is noted when its handshake is done. What happens to users and sessions is told to every process; what nobody tells
 is looked up now and then (see ``standing.py``).
 
-No moment is left in which a sign-out could miss a socket: what is told between the loading of its user and its being noted is
-applied to it afterwards, and where something may not have been heard at all the database is asked.
+No moment is left in which a sign-out could miss a socket: what is told between the loading of its user and its being noted
+is applied to it afterwards, and where something may not have been heard at all the database is asked.
 """
 
 import asyncio
@@ -53,6 +53,9 @@ SOCKETS_PER_QUERY = 500
 
 #: When to look again for sockets of a session that is about to end, in seconds: Django tells of it before it ends.
 SECOND_LOOK = 1
+
+#: How long after a session has expired it is looked for, in seconds: the clocks of two machines agree no better.
+MOMENT = 0.05
 
 
 class SignedIn:
@@ -160,7 +163,12 @@ class Registry:
 
     def now(self) -> "int | None":
         """Return how much was told until now, for a handshake that begins; None where something may not be heard."""
-        return self._count if self._line.heard or not self.broker.shared else None
+        return self._count if self._hears else None
+
+    @property
+    def _hears(self) -> bool:
+        """Whether all that is told is heard. When it begins to be, all sockets are looked after."""
+        return self._line.heard or not self.broker.shared
 
     def add(self, socket: "Socket", user: Any, session: "SessionBase | None", since: "int | None") -> bool:
         """Note a socket whose handshake began when so much had been told; return whether its user is still logged in."""
@@ -169,7 +177,7 @@ class Registry:
         if any(signed_in.is_ended_by(one) for one in news or () if one["topic"] is None):
             return False
         self._put(signed_in)
-        if news is None:
+        if news is None and self._hears:
             self._doubt((signed_in,))
         if conf.SESSION_CHECK is not None:
             age = conf.SESSION_CHECK if session is None else session.get_expiry_age()
@@ -308,7 +316,7 @@ class Registry:
         """Look after a socket when its session expires."""
         signed_in.expires = expires
         if expires is not None and conf.SESSION_CHECK is not None and signed_in in self._all:
-            self._plan(signed_in, min(conf.SESSION_CHECK, max(0, expires - time.time())))
+            self._plan(signed_in, min(conf.SESSION_CHECK, max(0, expires - time.time()) + MOMENT))
 
     def _plan(self, signed_in: SignedIn, seconds: float) -> None:
         signed_in.due = self._loop.time() + seconds
