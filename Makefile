@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= 8000
 ARGS ?=
 JOBS ?= 2
+SOCKETS ?= 500
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,12 +12,13 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: help demo test coverage fuzz model lint types matrix build check-install bench bench-quick bench-report soak clean
+.PHONY: help demo test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report soak clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      serve the example project on http://127.0.0.1:PORT/   (PORT=$(PORT))"
 	@echo "make test      the whole test-suite, on PYTHON                       (PYTHON=$(PYTHON), ARGS: for pytest)"
+	@echo "make reliability   databases under SOCKETS sockets, deploys under a thousand: three minutes  (SOCKETS=$(SOCKETS))"
 	@echo "make coverage  what the last 'make test' covered, and the gate"
 	@echo "make fuzz      what a stranger can send, and worse          (SECONDS=120, ARGS: --seed N, names of servers)"
 	@echo "make model     conversations beside a model of the contract  (SECONDS=120, ARGS: --seed N)"
@@ -57,6 +59,10 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/test.stamp
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
+
+# What passes says what it has measured.
+reliability: $(VENV)/test.stamp
+	PISTOKE_SOCKETS=$(SOCKETS) $(BIN)/python -m pytest -rP tests/reliability $(ARGS)
 
 coverage: $(VENV)/test.stamp
 	@if ls .coverage.* >/dev/null 2>&1; then $(BIN)/python -m coverage combine --quiet; fi

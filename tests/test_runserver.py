@@ -416,6 +416,19 @@ def test_saved_file_reloads_at_once_although_a_socket_is_open(runserver):
     assert "Traceback" not in server.output
 
 
+def test_saved_file_reloads_at_once_although_many_sockets_are_open(runserver):
+    server = runserver("127.0.0.1:{}".format(free_port()))
+    with contextlib.ExitStack() as stack:
+        # More of them are stuck in their threads than there are threads.
+        websockets = [stack.enter_context(server.websocket(path)) for path in ["/echo/"] * 20 + ["/stuck/"] * 20]
+        start = time.monotonic()
+        server.edit("project/views.py", "page 1", "page 2")
+        assert [websocket.receive() in ("stuck",) + GONE for websocket in websockets] == [True] * 40
+        server.wait_for("Uvicorn running on", times=2)
+        assert time.monotonic() - start < AT_ONCE
+    assert server.get().body == "page 2, http"
+
+
 def test_saved_file_reloads_at_once_although_a_view_is_stuck(runserver):
     server = runserver("127.0.0.1:{}".format(free_port()))
     with server.websocket("/stuck/") as websocket:

@@ -19,8 +19,8 @@ VIEWS = ["reads", "ticks", "sleeps", "sleeps-after-reading", "queries", "stubbor
 #: Servers that get a thousand sockets; the others get fewer in the ordinary run, for the sake of its length.
 MANY = ("uvicorn-websockets-sansio", "hypercorn")
 
-#: After how many seconds what supervises a server kills it: so long as Docker and Kubernetes wait at the least.
-GRACE = 10
+#: After how many seconds it must be gone, on a busy machine. Kubernetes waits for 30 s before it kills, systemd for 90 s.
+GRACE = 20
 
 
 @pytest.fixture(params=SERVERS, ids=lambda kind: kind.name)
@@ -59,7 +59,7 @@ def test_every_view_cleans_up_every_client_is_told_and_the_process_ends(server):
         seconds, codes = stop(server, crowd)
     print("{}: {} sockets, {:.1f} s, {}".format(server.name, number, seconds, dict(codes)))
     assert seconds < GRACE
-    assert codes == expected_codes(server, number)
+    assert set(codes) <= expected_codes(server)
     ended = collections.Counter(event["key"] for event in server.journal(event="ended"))
     assert max(ended.values(), default=1) == 1
     assert {key for key in range(number) if str(key) not in ended} <= set(may_be_left(server, number))
@@ -75,18 +75,18 @@ def stop(server, crowd):
         return stopping.result(), codes
 
 
-def expected_codes(server, number):
-    """Return how many clients see which code."""
+def expected_codes(server):
+    """Return the codes that clients may see."""
     if server.name == "daphne":
-        # It cancels each view once, and ends at once.
-        stubborn = number // len(VIEWS)
-        return {server.seen(1012): number - stubborn, 1006: stubborn}
-    hangs_up = server.is_one_of(["granian", "old-uvicorn-websockets"])
-    return {1006 if hangs_up else 1012: number}
+        # It does not wait until what it has to say has been sent.
+        return {server.seen(1012), 1006}
+    return {1006} if server.is_one_of(["granian", "old-uvicorn-websockets"]) else {1012}
 
 
 def may_be_left(server, number):
-    """Return the keys of views that need not have ended: the server does not let them."""
+    """Return the keys of views that need not have ended."""
     if server.name == "granian":
+        # Its process ends without ending them.
         return range(number)
+    # It cancels each once, and ends at once: those that go on after their first cancellation, the last sixth, are lost.
     return range(number - number // len(VIEWS), number) if server.name == "daphne" else ()
