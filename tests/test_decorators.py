@@ -155,7 +155,9 @@ async def test_a_token_without_its_cookie_closes():
 
 
 @pytest.mark.parametrize(
-    "first", ["", "{", "[]", "1", "null", '"x"', b"\xff", "[" * 100000], ids=lambda first: repr(first[:9])
+    "first",
+    ["", "{", "[]", "1", "null", '"x"', b"\xff", "[" * 100000, '{"a": ' + "9" * 2 ** 20 + "}"],
+    ids=lambda first: repr(first[:9]),
 )
 async def test_a_first_message_that_is_no_object_closes(first, caplog):
     server = await exchange(csrf_handshake(echo), first)

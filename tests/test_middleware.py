@@ -86,6 +86,7 @@ async def test_a_page_of_an_allowed_host_may_open(origin):
     "file://testserver",
     "chrome-extension://testserver",
     "javascript://testserver",
+    "http://testserver:" + "0" * 600 + "80",
 ])
 async def test_a_page_of_another_host_and_whatever_is_malformed_is_refused(origin):
     assert not await opens(origin)

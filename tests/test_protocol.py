@@ -231,6 +231,13 @@ def test_a_codec_takes_arguments():
     assert encode({"a": 1}) == '{"a":1}'
 
 
+def test_a_number_has_so_many_digits_and_no_more():
+    decode, _ = json_codec({}, {})
+    assert decode("9" * 4300) == int("9" * 4300)
+    with pytest.raises(ValueError):
+        decode("9" * 2 ** 20)
+
+
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"x"], ids=repr)
 async def test_what_cannot_be_encoded_is_the_views_error(value, caplog):
     @WebsocketJSONProtocol

@@ -227,6 +227,24 @@ def calling_loop() -> "asyncio.AbstractEventLoop | None":
     return running_loop_or_none() or getattr(SyncToAsync.threadlocal, "main_event_loop", None)
 
 
+# JSON ----------------------------------------------------------------------------------------------------------------
+
+#: How many digits a whole number may have, as in the versions of Python that look themselves.
+MAX_DIGITS = 4300
+
+if hasattr(sys, "get_int_max_str_digits"):
+    #: Arguments of ``json.loads`` for what a stranger sends.
+    JSON_LIMITS: "dict[str, typing.Any]" = {}
+else:
+
+    def _int(digits: str) -> int:
+        """Return a number: four million digits took Python 3.6 minutes, in which nothing else happened."""
+        if len(digits) > MAX_DIGITS:
+            raise ValueError("expected at most {} digits, got {}".format(MAX_DIGITS, len(digits)))
+        return int(digits)
+
+    JSON_LIMITS = {"parse_int": _int}
+
 # Django --------------------------------------------------------------------------------------------------------------
 
 if django.VERSION >= (4, 1):

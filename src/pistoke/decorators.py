@@ -8,6 +8,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 
+from ._compat import JSON_LIMITS
 from .decoration import DecoratedView, SocketResponse, ViewDecorator, begin, call_view
 from .limits import check_limits, impose
 from .protocol import close_quietly, json_codec
@@ -107,7 +108,7 @@ class csrf_handshake(ViewDecorator):
         socket.has_read, socket.readable = has_read, readable and socket.readable
         if socket.decode is None:
             try:
-                message = json.loads(message)
+                message = json.loads(message, **JSON_LIMITS)
             except (ValueError, RecursionError):
                 return None
         return message if isinstance(message, dict) else None

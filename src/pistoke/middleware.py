@@ -24,6 +24,9 @@ __all__ = ["CsrfMiddleware", "OriginMiddleware", "SKIPPED_MIDDLEWARE", "Websocke
 
 logger: logging.Logger = logging.getLogger("django.security.WebsocketOrigin")
 
+#: The longest origin, in characters: twice the longest host name. What a stranger can make us remember is bounded.
+MAX_ORIGIN = 512
+
 
 class WebsocketMiddleware(MiddlewareMixin):
     """Give an HTTP request the address of sockets on the same server, as ``request.websocket``.
@@ -114,7 +117,7 @@ def is_exempt(view: View) -> bool:
 
 def origin_allowed(origin: str, request: HttpRequest) -> bool:
     """Return whether a page of ``origin`` may open a socket here."""
-    parsed = parse_origin(origin)
+    parsed = parse_origin(origin) if len(origin) <= MAX_ORIGIN else None
     if parsed is None:
         return False
     scheme, netloc = parsed

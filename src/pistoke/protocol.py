@@ -16,7 +16,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.http import Http404
 from django.http.response import HttpResponseBase
 
-from ._compat import BadRequest
+from ._compat import JSON_LIMITS, BadRequest
 from .connection import INTERNAL_ERROR, NORMAL, State, close_code_for_status
 from .decoration import PlaceholderResponse, ViewDecorator, begin, call_view, is_view
 from .exceptions import ConnectionClosed, HandshakeError
@@ -202,6 +202,8 @@ def check_subprotocols(subprotocols: "tuple[str, ...]") -> "tuple[str, ...]":
 def json_codec(loads: "dict[str, Any]", dumps: "dict[str, Any]") -> "tuple[Decode, Encode]":
     """Return functions that decode and encode a message, given arguments of ``json.loads`` and ``json.dumps``."""
     dumps = dict({"cls": DjangoJSONEncoder}, **dumps)
+    if loads.get("cls") is None:
+        loads = dict(JSON_LIMITS, **loads)
 
     def decode(message: "str | bytes") -> Any:
         return json.loads(message, **loads)

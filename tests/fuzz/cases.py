@@ -79,7 +79,8 @@ SUBPROTOCOLS = [
 ]
 DEEP = 3000
 JSON = [
-    "", "{}", "[]", "null", "true", "1", '"a"', "NaN", "-Infinity", "1e999", "-0", "9" * 5000, "1" + "0" * 4299, "[" * DEEP,
+    "", "{}", "[]", "null", "true", "1", '"a"', "NaN", "-Infinity", "1e999", "-0", "9" * 5000, "9" * 60000,
+    "1" + "0" * 4299, "[" * DEEP,
     "[" * DEEP + "]" * DEEP, '{"a":' * DEEP + "1" + "}" * DEEP, "{", '{"a"}', '{"a":1,"a":2}', '"\\ud800"', '"\\u0000"',
     "\ufeff{}",
     '{"\\ud800": "\\udfff"}', " " * 5000, '{"csrfmiddlewaretoken": null}', '{"csrfmiddlewaretoken": "x"}', "// {}", "'a'",

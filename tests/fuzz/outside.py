@@ -14,8 +14,10 @@ from .secret import SECRET
 #: How long an answer may take, in seconds.
 PATIENCE = 15
 
-#: From how many bytes of headers on a server may be silent, as Uvicorn's ``websockets-sansio`` does where one is that long.
+#: From how many bytes on a server may be silent: Uvicorn's ``websockets-sansio`` is where a line is that long.
 LONG = 8000
+#: How long an answer is waited for that need not come, in seconds.
+IMPATIENCE = 0.2
 
 
 class Target:
@@ -119,7 +121,7 @@ class Exchange:
 
     def exchange(self):
         self.socket.sendall(self.head() + (b"".join(self.frames()) if "early" in self.wire else b""))
-        if not self.read_until(lambda: b"\r\n\r\n" in self.buffer, 1 if self.may_be_ignored else PATIENCE):
+        if not self.read_until(lambda: b"\r\n\r\n" in self.buffer, IMPATIENCE if self.may_be_ignored else PATIENCE):
             expect(self.hung_up or self.may_be_ignored, "no answer", self.buffer)
             return None
         head, _, rest = self.buffer.partition(b"\r\n\r\n")
@@ -136,9 +138,8 @@ class Exchange:
     def may_be_ignored(self):
         """Whether what was sent is no whole request, or none for a server of sockets: it may wait for the rest."""
         headers = b"\n".join(name + b":" + value for name, value in self.case["headers"]).lower()
-        if len(headers) > LONG:
-            return True
-        return bool(self.wire) or re.search(rb"content-length|transfer-encoding|\n\n|\r|\0", headers) is not None
+        unusual = re.search(rb"content-length|transfer-encoding|\n\n|\r|\0", headers)
+        return bool(self.wire) or len(self.head()) > LONG or unusual is not None
 
     def talk(self, answer):
         if "early" not in self.wire:
@@ -148,7 +149,7 @@ class Exchange:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
         self.socket.sendall(encode_frame(*close_frame(self.case["end"] % 65536)))
-        closed = self.read_until(lambda: self.close_code() is not None, 1 if "frames" in self.wire else PATIENCE)
+        closed = self.read_until(lambda: self.close_code() is not None, IMPATIENCE if "frames" in self.wire else PATIENCE)
         expect(closed or self.hung_up or "frames" in self.wire, "the server does not close", self.buffer[-200:])
         answer.rest, answer.code = self.buffer, self.close_code()
 
