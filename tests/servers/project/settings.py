@@ -48,6 +48,7 @@ DATABASES = {
 # Long enough to be told from «at once», short enough to be waited for.
 PISTOKE_DISCONNECT_GRACE = 1
 PISTOKE_MAX_MESSAGE_SIZE = 2 ** 20
+PISTOKE_SESSION_CHECK = 0.4
 
 # What Django logs is read by the tests; it goes to a file of its own, apart from the server's output.
 LOGGING = {

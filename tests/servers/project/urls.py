@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import limited, nakyma, views
+from . import accounts, limited, nakyma, views
 
 SOCKETS = [
     views.echo,
@@ -47,7 +47,7 @@ def route(name, view):
     return path(name + "/", view, name=name)
 
 
-urlpatterns = nakyma.urlpatterns + limited.urlpatterns + [
+urlpatterns = nakyma.urlpatterns + limited.urlpatterns + accounts.urlpatterns + [
     path("login/", views.sign_in),
     path("favicon.ico", views.no_icon),
     path("address/", views.socket_address),
