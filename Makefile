@@ -12,11 +12,12 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: help demo test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report soak clean
+.PHONY: help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report soak clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      serve the example project on http://127.0.0.1:PORT/   (PORT=$(PORT))"
+	@echo "make screenshots   its pages as docs/screenshots/*.png: one minute, with Chromium"
 	@echo "make test      the whole test-suite, on PYTHON                       (PYTHON=$(PYTHON), ARGS: for pytest)"
 	@echo "make reliability   databases under SOCKETS sockets, deploys under a thousand: three minutes  (SOCKETS=$(SOCKETS))"
 	@echo "make coverage  what the last 'make test' covered, and the gate"
@@ -55,6 +56,10 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/manage.py migrate --verbosity 0
 	@echo "The demo is at http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
 	@$(BIN)/python examples/manage.py runserver 127.0.0.1:$(PORT)
+
+screenshots: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet pillow
+	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m coverage erase

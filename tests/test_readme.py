@@ -394,7 +394,7 @@ async def talk_csrf(site, path):
 
 async def talk_demo_echo(site):
     page = site.get("/")
-    assert "Echo</span>(WebsocketView" in page and site.get("/static/sockets/exchange.js")
+    assert "Echo</span>(WebsocketView" in page and site.get("/static/sockets/echo.js")
     async with site.socket("/") as ws:
         assert await exchange(ws, "Hello") == "You wrote “Hello”."
         assert await exchange(ws, b"Hello") == b"HELLO"
@@ -404,29 +404,39 @@ async def talk_demo_echo(site):
             assert await closing(ws) == code
 
 
-async def talk_demo_clock(site):
-    async with site.socket("/clock/") as one, site.socket("/clock/") as other:
-        first = json.loads(await one.recv())
-        assert re.match(r"\d\d:\d\d:\d\d$", first["time"])
-        while first["watching"] != 2:
-            first = json.loads(await one.recv())
+async def talk_demo_chat(site):
+    page = site.get("/chat/lobby/")
+    since = re.search(r'data-since="(\w+-0)"', page).group(1)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page).group(1)
+    assert 'data-name="Aino"' in site.post("/chat/lobby/", csrfmiddlewaretoken=token, name="Aino", room="lobby")
+    async with site.socket("/chat/lobby/?after=0&since=" + since) as ws:
+        assert json.loads(await ws.recv()) == {"missed": []}
+        said = json.loads(await exchange(ws, json.dumps({"key": "1" * 32, "text": "Hello"})))
+        assert (said["pk"], said["name"], said["text"]) == (1, "Aino", "Hello")
+    # A position of this server's is told what came after it; one of another's comes out of the database.
+    async with site.socket("/chat/lobby/?after=0&since=" + since) as ws:
+        both = [json.loads(await ws.recv()), json.loads(await ws.recv())]
+        assert said in both and {"missed": []} in both
+    async with site.socket("/chat/lobby/?after=0&since=another-7") as ws:
+        missed, = json.loads(await ws.recv())["missed"]
+        assert dict(missed, position=said["position"]) == said
+
+
+async def talk_demo_dashboard(site):
+    async with site.socket("/dashboard/") as one, site.socket("/dashboard/") as other:
+        point = json.loads(await one.recv())
+        while point["watching"] != 2:
+            point = json.loads(await one.recv())
         assert json.loads(await other.recv())["watching"] == 2
+        assert set(point) == {"time", "cpu", "late", "watching"}
 
 
-async def talk_demo_json(site):
-    assert await who(site) is None
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', site.get("/json/")).group(1)
-    assert "Signed in as <b>demo</b>" in site.post("/json/", csrfmiddlewaretoken=token)
-    assert await who(site) == "demo"
-    async with site.socket("/json/") as ws:
-        await ws.send("not JSON")
-        assert await closing(ws) == 1007
-
-
-async def who(site):
-    """Return the user that a socket of the demonstration sees."""
-    async with site.socket("/json/") as ws:
-        return json.loads(await exchange(ws, '"Who am I?"'))["user"]
+async def talk_demo_form(site):
+    assert "ws-connect" in site.get("/signup/") and site.get("/static/vendor/htmx-ext-ws-2.0.4/ws.min.js")
+    async with site.socket("/signup/") as ws:
+        verdict = await exchange(ws, json.dumps({"username": "Aino", "password": "123", "changed": "password"}))
+        assert 'id="password-verdict" hx-swap-oob' in verdict
+        assert ("Fine." in verdict, "entirely numeric" in verdict, "required" in verdict) == (True, True, False)
 
 
 ECHO = Conversation(talk_echo, ["/echo/", 'You wrote "{}".'])
@@ -597,13 +607,14 @@ def try_demo(line, block, workshop):
     """There is such a target, and what it serves says what the page says of it."""
     try_make(line, block, workshop)
     directory = workshop.directory / "demo-{}-{}".format(len(workshop.projects), block.line)
-    # A copy: the database and the key of whoever works here are left alone.
+    # A copy: the database and the key of whoever works here are left alone. There is one already where this is a second try.
+    shutil.rmtree(str(directory), ignore_errors=True)
     shutil.copytree(str(REPOSITORY / "examples"), str(directory), ignore=shutil.ignore_patterns("db.*", ".secret-key"))
     migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
     subprocess.run(migrate, cwd=str(directory), env=environment(), timeout=TIMEOUT * 3, check=True)
     command = ["manage.py", "runserver", "127.0.0.1:{port}", "--noreload"]
     with serve(directory, command, workshop.log()) as site:
-        for talk in (talk_demo_echo, talk_demo_clock, talk_demo_json):
+        for talk in (talk_demo_echo, talk_demo_chat, talk_demo_dashboard, talk_demo_form):
             have(Conversation(talk, []), site)
 
 

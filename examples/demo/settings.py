@@ -62,6 +62,7 @@ TEMPLATES = [
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
+                "sockets.source.behind",
             ],
         },
     },
@@ -71,6 +72,25 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(BASE_DIR / "db.sqlite3"),
+    },
+}
+
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+# Topics live in this process, which is all there is of the demonstration: several would need a broker that they share.
+PISTOKE_PUBSUB = {
+    "default": {
+        "BACKEND": "pistoke.pubsub.memory.MemoryBroker",
+        "HISTORY": {
+            "room.*": {"size": 100, "ttl": 3600},
+            "dashboard": {"size": 60, "ttl": 60},
+        },
     },
 }
 

@@ -1,9 +1,12 @@
-from django.urls import path
+from django.urls import path, re_path
+from django.views.generic import RedirectView
 
-from sockets import views
+from sockets import chat, dashboard, echo, signup
 
 urlpatterns = [
-    path("", views.Echo.as_view(), name="echo"),
-    path("clock/", views.Clock.as_view(), name="clock"),
-    path("json/", views.Json.as_view(), name="json"),
+    path("", echo.Echo.as_view(), name="echo"),
+    path("chat/", RedirectView.as_view(url="lobby/")),
+    re_path(r"^chat/(?P<room>[-a-z0-9_]{1,40})/$", chat.Chat.as_view(), name="chat"),
+    path("dashboard/", dashboard.Dashboard.as_view(), name="dashboard"),
+    path("signup/", signup.SignUp.as_view(), name="signup"),
 ]

@@ -1,18 +1,15 @@
-"""The source of a view, as it is on the disk, coloured by the standard library's own tokenizer."""
+"""The source behind a page, as it is on the disk, coloured by the standard library's own tokenizer."""
 
 import inspect
 import io
 import keyword
 import os
-import textwrap
 import tokenize
 from importlib import import_module
 
 from django.conf import settings
 from django.utils.html import escape
 from django.utils.safestring import mark_safe
-
-TABS = [("echo", "Echo"), ("clock", "Clock"), ("json", "JSON")]
 
 # `async` and `await` are not in the list of Python 3.6.
 KEYWORDS = set(keyword.kwlist) | {"async", "await"}
@@ -23,45 +20,40 @@ STRINGS = {"STRING"} | {
 }
 
 
-def behind(view):
+def behind(request):
     """
-    Read the lines behind a view: those of itself, and the one that gives it an address.
-
-    Args:
-        view: a view class that `ROOT_URLCONF` names as `views.<its name>`
+    Give each template what is behind its page, as a context processor: the views themselves know nothing of it.
 
     Returns:
-        The template's variables: `file`, `first_line`, `last_line` and `source` (safe HTML) of the view, and a
-        dictionary of the same four as `route`.
+        The variables `module`, `route` and, where the module has any of its own, `models`: dictionaries of `file`,
+        `first_line`, `last_line` and `source` (safe HTML). Nothing where the view is not one of the demonstration's.
     """
-    lines, first = _with_decorators(view)
-    return dict(_excerpt(view, lines, first), route=_route(view), tabs=TABS)
+    view = getattr(getattr(request.resolver_match, "func", None), "view_class", None)
+    if view is None or not view.__module__.startswith("sockets."):
+        return {}
+    module, urls = import_module(view.__module__), import_module(settings.ROOT_URLCONF)
+    return {"module": _excerpt(module), "models": _models(module), "route": _route(urls, view)}
 
 
-def _with_decorators(view):
-    """Return what inspect.getsourcelines does, which leaves out the decorators of a class before Python 3.9."""
-    lines, first = inspect.getsourcelines(view)
-    module = inspect.getsourcelines(inspect.getmodule(view))[0]
-    while module[first - 2].startswith("@"):
-        first -= 1
-        lines = [module[first - 1]] + lines
-    return lines, first
+def _models(module):
+    names = {getattr(value, "__module__", None) for value in vars(module).values()}
+    return _excerpt(import_module("sockets.models")) if "sockets.models" in names else None
 
 
-def _route(view):
-    urls = import_module(settings.ROOT_URLCONF)
+def _route(urls, view):
     lines = enumerate(inspect.getsourcelines(urls)[0], 1)
-    number, line = next((number, line) for number, line in lines if "views.%s." % view.__name__ in line)
-    return _excerpt(urls, [line], number)
+    number, line = next((number, line) for number, line in lines if ".%s." % view.__name__ in line)
+    return _excerpt(urls, line.strip() + "\n", number)
 
 
-def _excerpt(subject, lines, first):
-    file = inspect.getsourcefile(subject)
+def _excerpt(module, text=None, first=1):
+    """Describe lines of a module; all of it, where no text is given."""
+    text = inspect.getsource(module) if text is None else text
     return {
-        "file": "/".join(file.split(os.sep)[-2:]),
+        "file": "/".join(inspect.getsourcefile(module).split(os.sep)[-2:]),
         "first_line": first,
-        "last_line": first + len(lines) - 1,
-        "source": coloured(textwrap.dedent("".join(lines))),
+        "last_line": first + text.count("\n") - 1,
+        "source": coloured(text),
     }
 
 

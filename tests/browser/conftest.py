@@ -60,21 +60,27 @@ def running(request, browser, database, tmp_path_factory):  # noqa: F811
         running.kill()
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """Return a WebDriver of Chromium."""
-    require("selenium", importable("selenium"), "pip install selenium", exists=sys.version_info >= (3, 7))
-    require("chromium", on_path("chromium", "chromedriver"), "apt-get install chromium chromium-driver")
+def start_chromium(directory):
+    """Return a WebDriver of a Chromium that keeps its things in a directory."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
-    for flag in FLAGS + ["--user-data-dir={}".format(tmp_path_factory.mktemp("chromium"))]:
+    for flag in FLAGS + ["--user-data-dir={}".format(directory)]:
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     driver.set_script_timeout(harness.PATIENCE)
     driver.set_page_load_timeout(harness.PATIENCE)
+    return driver
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Return a WebDriver of Chromium."""
+    require("selenium", importable("selenium"), "pip install selenium", exists=sys.version_info >= (3, 7))
+    require("chromium", on_path("chromium", "chromedriver"), "apt-get install chromium chromium-driver")
+    driver = start_chromium(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
 

@@ -8,10 +8,11 @@ const CODES = {
   1009: "The message was over the limit (PISTOKE_MAX_MESSAGE_SIZE).",
   1011: "The view raised an exception. Its traceback is in the terminal where the server runs.",
   1012: "The server is restarting.",
+  4008: "This page did not keep up with what was published.",
 };
 
 // These pass by themselves; after any other code, trying again would only meet the same answer.
-const PASSING = [1001, 1006, 1012, 1013];
+const PASSING = [1001, 1006, 1012, 1013, 4008];
 
 const FIRST_PAUSE = 0.5, LONGEST_PAUSE = 10;  // seconds
 
@@ -24,8 +25,8 @@ export function wordsFor({ code, reason }) {
 }
 
 export class Line {
-  constructor({ onopen, onmessage, onnote }) {
-    this.address = document.body.dataset.socket;
+  constructor({ onopen, onmessage, onnote, address = (address) => address }) {
+    this.address = () => address(document.body.dataset.socket);
     this.on = { onopen, onmessage, onnote };
     this.pause = FIRST_PAUSE;
     this.failures = 0;            // attempts that have failed since there was a connection
@@ -49,7 +50,7 @@ export class Line {
     this.cancelRetry();
     this.show("connecting", "Connecting");
     const started = performance.now();
-    const socket = this.socket = new WebSocket(this.address);
+    const socket = this.socket = new WebSocket(this.address());
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.opened(performance.now() - started);
     socket.onmessage = (event) => this.on.onmessage(event.data);

@@ -20,7 +20,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const input = form.elements.message;
   if (input.value) say(input.value);
-  if ("keep" in input.dataset) input.select(); else input.value = "";
+  input.value = "";
   input.focus();
 });
 
