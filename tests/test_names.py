@@ -197,8 +197,8 @@ IMPORTED = """
 import importlib, sys
 try:
     importlib.import_module(sys.argv[1])
-except ModuleNotFoundError as exc:
-    if exc.name.startswith("pistoke"):
+except ImportError as exc:
+    if (exc.name or "pistoke").startswith("pistoke"):
         raise
     sys.exit("needs " + exc.name)
 from django.conf import settings

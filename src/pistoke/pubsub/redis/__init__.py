@@ -12,7 +12,9 @@ try:
     import redis
     from redis import asyncio as _asyncio  # noqa: F401  # what is too old is missing too
 except ImportError as exc:
-    raise ImportError("expected redis-py 4.2 or later (pip install 'django-pistoke[redis]'), got: {}".format(exc)) from exc
+    raise ImportError(
+        "expected redis-py 4.2 or later (pip install 'django-pistoke[redis]'), got: {}".format(exc), name="redis"
+    ) from exc
 
 from ..._compat import get_running_loop
 from ...exceptions import BrokerUnavailable
