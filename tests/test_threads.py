@@ -858,6 +858,7 @@ async def test_the_synchronous_code_of_a_socket_runs_in_the_pool(pool):
     await run(view)
 
 
+@with_pool
 async def test_it_does_not_where_tests_say_so():
     async def view(request):
         assert not (await sync_to_async(name)()).startswith(threads.THREAD_NAME)
