@@ -126,6 +126,6 @@ soak: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks.soak --seconds $(SECONDS_OF_SOAK) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(EARLIER) .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) $(EARLIER) .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .hypothesis .ruff_cache
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f examples/*.sqlite3
