@@ -42,6 +42,9 @@ form.addEventListener("submit", (event) => {
   form.elements.message.focus();
 });
 
+// What nobody has got yet lives in this page only.
+addEventListener("beforeunload", (event) => unconfirmed.size && event.preventDefault());
+
 log.querySelectorAll("time").forEach((time) => { time.textContent = clock(time.dateTime); });
 log.scrollTop = log.scrollHeight;
 
