@@ -176,9 +176,6 @@ def check_settings(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
 
 def check_setting(name: str, value: object) -> List[CheckMessage]:
     """Return a list of what is wrong with this setting, empty if nothing is."""
-    if name == "PISTOKE_PUBSUB":
-        # What is wrong with it is said where it is read.
-        return []
     if name not in DEFAULTS:
         return [about(W004, name, hint="Expected one of {}.".format(", ".join(sorted(DEFAULTS))))]
     expected, accepts = kind_of(name)
