@@ -27,10 +27,13 @@ class Engine:
     backend = None
     #: The kind of service behind it, None where there is none.
     kind = None
-    #: Whether it can keep a history; reaches other processes; survives a restart with its history.
+    #: Whether it can keep a history; whether it reaches other processes; whether a history survives a restart.
     history = True
     processes = True
     durable = True
+    #: Whether several event loops of a process may use it; how many connections it needs for one of them.
+    loops = True
+    most_connections = 2
 
     def __init__(self):
         self.require()
@@ -78,6 +81,9 @@ class Engine:
         """Return the settings that tests override, here and in other processes; they travel as JSON."""
         return {"PISTOKE_PUBSUB": self.pubsub()}
 
+    def hurry(self, monkeypatch):
+        """Make short what takes long."""
+
     # What happens to a service
 
     def cut(self):
@@ -91,6 +97,9 @@ class Engine:
     def connections(self):
         """Return how many connections there are."""
         raise NotImplementedError
+
+    async def close(self):
+        """Close what the broker cannot close."""
 
     # Other processes
 
@@ -171,6 +180,80 @@ class Redis(Engine):
         return self.service.call("CLIENT", "LIST").count("laddr=") - 1
 
 
+class MemoryLayer(Engine):
+    """The layer of Channels that comes with it."""
+
+    name = "channels"
+    backend = "pistoke.pubsub.channels.ChannelsBroker"
+    history = False
+    processes = False
+    # It belongs to one event loop.
+    loops = False
+
+    @classmethod
+    def require(cls):
+        super().require()
+        require("Channels", importable("channels"), "pip install channels")
+
+    #: Its class, and what that is configured with.
+    layer = "channels.layers.InMemoryChannelLayer"
+
+    @property
+    def config(self):
+        return {"capacity": 10000}
+
+    def settings(self):
+        layers = {"other": {"BACKEND": self.layer, "CONFIG": self.config}}
+        return dict(super().settings(), CHANNEL_LAYERS=layers)
+
+    @property
+    def location(self):
+        return "other"
+
+    def connections(self):
+        from channels.layers import get_channel_layer
+
+        return len({channel for group in get_channel_layer("other").groups.values() for channel in group})
+
+
+class RedisLayer(MemoryLayer):
+    """The layer of Channels on Redis."""
+
+    name = "channels-redis"
+    kind = RedisService
+    processes = True
+    loops = True
+    most_connections = 4
+    layer = "tests.layers.CoreLayer"
+
+    @classmethod
+    def require(cls):
+        super().require()
+        require("channels_redis", importable("channels_redis"), "pip install channels_redis", sys.version_info >= (3, 7))
+
+    @property
+    def config(self):
+        return dict(super().config, hosts=[self.service.url])
+
+    connections = Redis.connections
+
+    def hurry(self, monkeypatch):
+        monkeypatch.setattr("pistoke.pubsub.channels.BEAT_EVERY", 0.3)
+
+
+class RedisPubSubLayer(RedisLayer):
+    """The other layer of Channels on Redis."""
+
+    name = "channels-redis-pubsub"
+    layer = "tests.layers.PubSubLayer"
+
+    async def close(self):
+        # It closes its connections when the event loop is closed; here that is too late.
+        from pistoke.pubsub.broker import brokers
+
+        await brokers["default"].layer().flush()
+
+
 class ShardedRedis(Redis):
     """Redis, with the commands of a cluster."""
 
@@ -181,8 +264,45 @@ class ShardedRedis(Redis):
         return {"sharded": True}
 
 
+class PostgreSQL(Engine):
+    """PostgreSQL, reached by a connection string."""
+
+    name = "postgresql"
+    backend = "pistoke.pubsub.postgresql.PostgreSQLBroker"
+    kind = services.PostgreSQL
+
+    @classmethod
+    def require(cls):
+        super().require()
+        require("psycopg 3", importable("psycopg"), "pip install psycopg[binary]", exists=sys.version_info >= (3, 8))
+
+    @property
+    def location(self):
+        return "host=127.0.0.1 port={} user=postgres dbname=postgres".format(self.service.port)
+
+    def cut(self):
+        listens = "query LIKE '%LISTEN%' AND pid <> pg_backend_pid()"
+        self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + listens)
+
+    def forget(self):
+        """As a crash does."""
+        self.ask("TRUNCATE pistoke.topic, pistoke.message")
+
+    def connections(self):
+        others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        return self.ask("SELECT count(*) FROM pg_stat_activity WHERE " + others)[0][0]
+
+    def ask(self, sql):
+        """Return the rows of a statement, None where it has none."""
+        import psycopg
+
+        with psycopg.connect(self.location, autocommit=True) as connection:
+            cursor = connection.execute(sql)
+            return cursor.fetchall() if cursor.description else None
+
+
 #: Every engine; a test names what it needs of them, see ``engines``.
-ENGINES = [Memory, Redis, ShardedRedis]
+ENGINES = [Memory, Redis, ShardedRedis, MemoryLayer, RedisLayer, RedisPubSubLayer, PostgreSQL]
 
 
 def engines(*needed):

@@ -31,8 +31,9 @@ def service(request):
 
 
 @pytest.fixture
-def engine(service):
+def engine(service, monkeypatch):
     """Return a running engine that the settings name."""
+    service.hurry(monkeypatch)
     with override_settings(**service.settings()):
         yield service
 
@@ -54,6 +55,7 @@ def tidy(test):
         finally:
             assert broker.hub().topics == []
             await broker.aclose()
+            await engine.close()
             await sync_to_async(broker.close, thread_sensitive=False)()
         if engine.service is None or engine.service.process is not None:
             await soon(lambda: engine.connections() == 0)
@@ -75,6 +77,14 @@ async def take(messages, count, seconds=10):
     for _ in range(count):
         message = await asyncio.wait_for(messages.__anext__(), seconds)
         taken.append("gap" if message.gap else message.data)
+    return taken
+
+
+async def take_data(messages, count):
+    """Return the data of the next messages, whatever gaps are between."""
+    taken = []
+    while len(taken) < count:
+        taken += [data for data in await take(messages, 1) if data != "gap"]
     return taken
 
 
@@ -156,16 +166,35 @@ class TestDelivery:
             for topic in topics:
                 await apublish(topic, topic)
             assert sorted(await take(messages, 300)) == sorted(topics)
-            # One for what comes, one for what goes.
-            assert engine.connections() <= 2
+            assert engine.connections() <= engine.most_connections
 
     @tidy
     async def test_synchronous_code_opens_no_connection_each_time(self, engine):
         await elsewhere(numbers, "t", 0, 3)
         opened = engine.connections()
         await elsewhere(numbers, "t", 0, 30)
-        assert engine.connections() <= opened <= 3
+        assert engine.connections() <= opened <= engine.most_connections
 
+    def test_one_event_loop_after_another(self, engine):
+        async def once(number):
+            async with subscribe("t") as messages:
+                await apublish("t", number)
+                heard.extend(await take(messages, 1))
+            await brokers["default"].aclose()
+
+        heard = []
+        for number in range(3):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(once(number))
+            loop.close()
+            publish("t", "nobody hears it")
+        brokers["default"].close()
+        assert heard == [0, 1, 2]
+        assert len(brokers["default"]._hubs) <= 1
+
+
+@on("loops")
+class TestLoops:
     @tidy
     async def test_several_event_loops(self, engine):
         started, ended = threading.Event(), threading.Event()
@@ -196,23 +225,6 @@ class TestDelivery:
             await soon(ended.is_set)
         await elsewhere(thread.join, 10)
         assert heard == [[1, 2]]
-
-    def test_one_event_loop_after_another(self, engine):
-        async def once(number):
-            async with subscribe("t") as messages:
-                await apublish("t", number)
-                heard.extend(await take(messages, 1))
-            await brokers["default"].aclose()
-
-        heard = []
-        for number in range(3):
-            loop = asyncio.new_event_loop()
-            loop.run_until_complete(once(number))
-            loop.close()
-            publish("t", "nobody hears it")
-        brokers["default"].close()
-        assert heard == [0, 1, 2]
-        assert len(brokers["default"]._hubs) <= 1
 
 
 @on("history")
@@ -403,21 +415,25 @@ class TestEngineDown:
                 await elsewhere(engine.service.restart)
                 assert await take(messages, 2) == [1, "gap"]
                 await persist(lambda: apublish("t", 2))
-                assert await take(messages, 1) == [2]
+                assert await take_data(messages, 1) == [2]
                 assert await take(others, 2) == [1, 2]
         finally:
             gap_detected.disconnect(note)
-        assert seen == ["t"]
+        assert set(seen) == {"t"}
 
     @tidy
     async def test_everything_that_was_followed_is_followed_again(self, engine):
         topics = ["again.{}".format(number) for number in range(50)]
         async with subscribe(*topics, gaps=True, buffer=1000) as messages:
             await elsewhere(engine.service.restart)
-            assert await take(messages, 50) == ["gap"] * 50
+            behind = set(topics)
+            while behind:
+                message = await asyncio.wait_for(messages.__anext__(), 10)
+                assert message.gap
+                behind.discard(message.topic)
             for topic in topics:
                 await persist(lambda topic=topic: apublish(topic, topic))
-            assert await take(messages, 50) == topics
+            assert await take_data(messages, 50) == topics
 
     @tidy
     async def test_leaving_while_it_is_away(self, engine):
@@ -429,7 +445,7 @@ class TestEngineDown:
             assert await take(messages, 1) == ["gap"]
             await persist(lambda: apublish("left", 1))
             await apublish("t", 2)
-            assert await take(messages, 1) == [2]
+            assert await take_data(messages, 1) == [2]
 
     @tidy
     async def test_closing_while_it_is_away(self, engine):

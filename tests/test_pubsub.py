@@ -9,7 +9,7 @@ from django.db import transaction
 from django.template import Context, Template
 from django.test import override_settings
 
-from pistoke.exceptions import SlowMember
+from pistoke.exceptions import BrokerUnavailable, SlowMember
 from pistoke.handler import WebsocketHandler
 from pistoke.protocol import WebsocketJSONProtocol, WebsocketProtocol
 from pistoke.pubsub import Position, aposition, apublish, gap_detected, position, publish, publish_failed, subscribe
@@ -361,6 +361,35 @@ class TestGap:
             for topic in ("kept.t", "t", "nobody follows it"):
                 await hub().catch_up(topic)
             assert [(await messages.__anext__()).gap for _ in range(2)] == [False, True]
+
+
+class TestHistoryOfAnEngineThatComesBack:
+    async def catch_up(self, monkeypatch, failures):
+        broker, attempts = brokers["default"], []
+        missed = broker.missed
+
+        async def not_ready(*args):
+            attempts.append(args)
+            if len(attempts) <= failures:
+                raise BrokerUnavailable("default", "loading")
+            return await missed(*args)
+
+        monkeypatch.setattr(broker, "missed", not_ready)
+        monkeypatch.setattr("pistoke.pubsub.hub.LONGEST_PAUSE", 0.1)
+        async with subscribe("kept.t", gaps=True) as messages:
+            links, broker._links = broker._links, set()
+            await apublish("kept.t", 1)
+            broker._links = links
+            await hub().restored()
+            message = await asyncio.wait_for(messages.__anext__(), 5)
+            return "gap" if message.gap else message.data
+
+    async def test_history_is_asked_for_again(self, monkeypatch):
+        assert await self.catch_up(monkeypatch, 2) == 1
+
+    async def test_one_that_cannot_be_read_is_a_gap(self, monkeypatch, caplog):
+        assert await self.catch_up(monkeypatch, 9) == "gap"
+        assert "could not be read: expected the engine" in caplog.text
 
 
 class TestSlowConnection:

@@ -11,7 +11,7 @@ from ..exceptions import PistokeException
 from .message import Gap, Message, Position
 
 if typing.TYPE_CHECKING:
-    from .broker import Broker, Link
+    from .broker import Broker, Link, Missed
     from .member import Member
 
 logger: logging.Logger = logging.getLogger("pistoke.pubsub")
@@ -25,6 +25,9 @@ MEMBERS_PER_TURN = 256
 
 #: How long the connection is kept when nobody follows anything any more, in seconds.
 LINGER = 5
+
+#: The first and the longest pause between attempts to read a history, in seconds; each is twice the one before.
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2
 
 
 class Channel:
@@ -236,17 +239,27 @@ class Hub:
         if channel is not None:
             await self._catch_up(channel)
 
+    async def _missed(self, channel: Channel) -> "Missed | None":
+        """Return what a topic has missed, None where that cannot be read: an engine that is back may not be ready yet."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self.broker.missed(channel.topic, channel.position)
+            except PistokeException as exc:
+                if pause > LONGEST_PAUSE:
+                    logger.warning("the history of %s could not be read: %s", channel.topic, exc)
+                    return None
+            await asyncio.sleep(pause)
+            pause *= 2
+
     async def _catch_up(self, channel: Channel) -> None:
         if channel.position is not None:
-            try:
-                missed = await self.broker.missed(channel.topic, channel.position)
-            except PistokeException as exc:
-                logger.warning("the history of %s could not be read: %s", channel.topic, exc)
-            else:
-                if missed.recovered:
-                    for message in missed.messages:
-                        self.arrived(message)
-                    return
+            missed = await self._missed(channel)
+            if missed is not None and missed.recovered:
+                for message in missed.messages:
+                    self.arrived(message)
+                return
+            if missed is not None:
                 channel.position = missed.position or channel.position
         logger.warning(
             "messages of %s may have been missed while the engine of broker %r was away", channel.topic, self.broker.alias

@@ -6,6 +6,7 @@ import random
 import typing
 from typing import Any
 
+from .._compat import get_running_loop
 from ..exceptions import BrokerUnavailable
 from .broker import Link
 
@@ -83,7 +84,7 @@ class SteadyLink(Link):
 
     def close(self) -> None:
         """End the connection."""
-        self._task.cancel()
+        stop(self._task)
         self._down(ConnectionError("the connection was closed"))
 
     # The task
@@ -123,7 +124,7 @@ class SteadyLink(Link):
             error = await self._lost
         finally:
             if restoring is not None:
-                restoring.cancel()
+                stop(restoring)
         logger.warning("the connection of broker %r to its engine was lost: %s", self._broker.alias, error)
         self._down(error)
 
@@ -175,3 +176,10 @@ def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()
+
+
+def stop(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task until it has ended: ``wait_for`` before Python 3.12, in whatever a library does, may swallow it once."""
+    if not task.done():
+        task.cancel()
+        get_running_loop().call_later(0.1, stop, task)

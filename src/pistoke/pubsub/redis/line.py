@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from ..._compat import get_running_loop
-from ..steady import fail
+from ..steady import fail, stop
 
 if typing.TYPE_CHECKING:
     from .servers import Server
@@ -83,7 +83,7 @@ class Line:
         self._lost = None
         self._end(error or redis.ConnectionError("the connection was closed"))
         for task in self.tasks:
-            task.cancel()
+            stop(task)
 
     def _end(self, error: Exception) -> None:
         if self.error is not None:
@@ -115,7 +115,7 @@ class Line:
             raise
         except Exception as exc:
             self._end(exc)
-            self._reading.cancel()
+            stop(self._reading)
         finally:
             self._writing = None
 
@@ -175,7 +175,7 @@ class Line:
         since = now - self._heard
         if self._pending and not self._busy and min(since, now - self._pending[0][0]) > self._timeout:
             self._end(redis.TimeoutError("no answer for {:.0f} s".format(self._timeout)))
-            self._reading.cancel()
+            stop(self._reading)
             return
         if self._connected and not self._pending and not self._outbox:
             if self._pushed is None and since > IDLE:
@@ -211,9 +211,8 @@ class Lines:
         self._all.append(line)
         return line
 
-    def end(self, task: "asyncio.Task[None]") -> None:
-        """Cancel a task, whose end :meth:`close` waits for."""
-        task.cancel()
+    def wait_for(self, task: "asyncio.Task[None]") -> None:
+        """Have :meth:`close` wait for a task."""
         self._ending = [task for task in self._ending if not task.done()] + [task]
 
     async def close(self) -> None:

@@ -99,7 +99,7 @@ class RedisLink(SteadyLink):
 
     def close(self) -> None:
         """End the connections."""
-        self._broker.lines().end(self._task)
+        self._broker.lines().wait_for(self._task)
         super().close()
 
     def _hang_up(self) -> None:
