@@ -555,7 +555,7 @@ class TestConnections:
             mine = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
             return ask("SELECT count(*) FROM pg_stat_activity WHERE " + mine)[0][0]
 
-        monkeypatch.setattr(commands, "LINGER", 0.2)
+        monkeypatch.setattr(commands, "IDLE", 0.2)
         monkeypatch.setattr("pistoke.pubsub.hub.LINGER", 0.2)
         await soon(lambda: others() == 0)
         async with subscribe(*["t{}".format(number) for number in range(1200)]) as messages:
@@ -586,6 +586,18 @@ class TestConnections:
             assert not (await broker.missed("kept.t", before)).recovered
         gap_detected.disconnect(note)
         assert seen == ["kept.t"]
+
+    async def test_receiver_that_fails_stops_nothing(self, broker, postgresql, caplog):
+        def fail(sender, **kwargs):
+            raise ZeroDivisionError
+
+        async with listening("t", "u") as messages:
+            gap_detected.connect(fail)
+            await asyncio.get_event_loop().run_in_executor(None, postgresql.restart)
+            await soon(lambda: "could not tell" in caplog.text)
+            gap_detected.disconnect(fail)
+            await apublish("t", 1)
+            assert await take(messages, 1) == [1]
 
     def test_look_after_a_crash(self, broker, postgresql):
         before = publish("kept.t", 1)

@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 import typing
 
-from ..hub import LINGER
 from .session import open_session
 
 if typing.TYPE_CHECKING:
     from .session import Rows, Session
+
+#: How long the connection is kept without being used, in seconds.
+IDLE = 60
 
 
 class Commands:
@@ -66,7 +68,7 @@ class Commands:
         session = self._session
         if session is None or session.reason is not None:
             return
-        left = session.used + LINGER - self._loop.time()
+        left = session.used + IDLE - self._loop.time()
         if left <= 0 and not session.is_busy:
             self.close()
         else:

@@ -167,13 +167,22 @@ class PostgreSQLLink(Link):
         self._timer = self._hub.loop.call_later(HEARTBEAT, self._beat)
         if self._is_behind:
             logger.info("broker %r hears the engine again", self._broker.alias)
-            await self._hub.restored()
+            await self._restore()
             await self._pass_on(self._waiting)
         if self._session is session:
             self._is_behind = False
         else:
             # It has gone again meanwhile.
             self._retry()
+
+    async def _restore(self) -> None:
+        try:
+            await self._hub.restored()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # A receiver of a signal: what has come meanwhile is to be passed on all the same.
+            logger.exception("broker %r could not tell that it hears the engine again", self._broker.alias)
 
     def _lost(self, reason: Exception) -> None:
         logger.warning("broker %r has lost its engine: %s", self._broker.alias, in_a_line(reason))

@@ -39,7 +39,7 @@ def connection_class() -> "type[AsyncConnection[typing.Any]]":
     class Connection(AsyncConnection[typing.Any]):
         """A connection that may be forgotten together with an event loop that has ended: there is nobody to close it."""
 
-        def __del__(self) -> None:
+        def __del__(self, *args: typing.Any) -> None:
             with contextlib.suppress(Exception):
                 self.pgconn.finish()
 
