@@ -31,6 +31,8 @@ class Engine:
     history = True
     processes = True
     durable = True
+    #: Whether what was accepted before a crash is there after it.
+    survives_crash = True
     #: Whether several event loops of a process may use it; how many connections it needs for one of them.
     loops = True
     most_connections = 2
@@ -90,6 +92,10 @@ class Engine:
         """End the connections over which messages come; the engine lives on."""
         raise NotImplementedError
 
+    def crash(self):
+        """Die at once."""
+        self.service.stop(signal.SIGKILL)
+
     def forget(self):
         """Lose every history."""
         raise NotImplementedError
@@ -140,7 +146,8 @@ class RedisService(services.Redis):
     """A Redis that a restart does not make forget."""
 
     def command(self):
-        return super().command() + ["--appendonly", "yes"]
+        # Written before it is answered, and never synced: it survives its own death, not that of the machine.
+        return super().command() + ["--appendonly", "yes", "--appendfsync", "no"]
 
     def call(self, *words):
         """Return the answer to a command, as it comes."""
@@ -270,6 +277,8 @@ class PostgreSQL(Engine):
     name = "postgresql"
     backend = "pistoke.pubsub.postgresql.PostgreSQLBroker"
     kind = services.PostgreSQL
+    # Its tables are not logged.
+    survives_crash = False
 
     @classmethod
     def require(cls):
@@ -283,6 +292,10 @@ class PostgreSQL(Engine):
     def cut(self):
         listens = "query LIKE '%LISTEN%' AND pid <> pg_backend_pid()"
         self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + listens)
+
+    def crash(self):
+        # Its way to end all of its processes at once; the next start finds that it has to recover.
+        self.service.stop(signal.SIGQUIT)
 
     def forget(self):
         """As a crash does."""
