@@ -209,7 +209,7 @@ class Acting:
             return None if now == before else make_news(
                 "move", user=str(session.get(SESSION_KEY)), session=before, to=now, expires=expiry_of(session)
             )
-        if now and self._knows(session, self.news):
+        if now and self.news is not None and self._knows(session, self.news):
             self.news.update(keep=(before, now), to=now, expires=expiry_of(session))
         # A session that was another user's has been emptied, and has no key yet.
         return self.news or make_news("close", session=before)

@@ -331,7 +331,8 @@ class ChannelsLink(SteadyLink):
         """Raise ConnectionError where no message comes back."""
         self._heard = self._loop.create_future()
         await self._layer.group_send(self._own, {"type": BEAT})
-        await asyncio.wait([self._heard, self._lost], timeout=BEAT_EVERY, return_when=asyncio.FIRST_COMPLETED)
+        waited: "list[asyncio.Future[Any]]" = [self._heard, self._lost]
+        await asyncio.wait(waited, timeout=BEAT_EVERY, return_when=asyncio.FIRST_COMPLETED)
         if not self._heard.done():
             raise ConnectionError("no message came back within {} s".format(BEAT_EVERY))
 

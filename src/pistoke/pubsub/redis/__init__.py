@@ -107,7 +107,7 @@ class RedisBroker(Broker):
             try:
                 if self.servers.unknown:
                     self._find_servers(attempt)
-                return self.servers.of(topic).client.execute_command(*words)
+                return self.servers.of(topic).client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's
             except ERRORS as exc:
                 words = self._after(exc, command)
         raise self.unavailable(NOWHERE)
@@ -145,7 +145,7 @@ class RedisBroker(Broker):
         error: "Exception | None" = None
         for server in self.servers.all():
             try:
-                self.servers.learn(server, server.client.execute_command(*ASK))
+                self.servers.learn(server, server.client.execute_command(*ASK))  # type: ignore[no-untyped-call]  # redis-py's
                 return
             except redis.ResponseError as exc:
                 self.servers.learn(server, exc)

@@ -123,7 +123,7 @@ class Line:
 
     async def _run(self) -> None:
         try:
-            await self._connection.connect()
+            await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
             self._connected = True
             self._heard = self._loop.time()
             self._write_soon()

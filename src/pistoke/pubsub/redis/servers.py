@@ -58,7 +58,8 @@ class Server:
         """Return a connection for the running event loop, not yet connected, that waits for answers for any time."""
         pool = self._pool(aioredis.ConnectionPool, AsyncRetry(NoBackoff(), 0))
         pool.connection_kwargs["socket_timeout"] = None
-        return pool.make_connection()
+        connection: "aioredis.Connection" = pool.make_connection()
+        return connection
 
     def close(self) -> None:
         """Close the connections of synchronous code that are not in use."""
