@@ -105,7 +105,7 @@ class TestRestart:
     @pytest.mark.parametrize("by", [IMMEDIATE, pytest.param(FAST, marks=thorough)], ids=["immediate", "fast"])
     def test_calls_in_flight_are_lost_and_no_later_one(self, crowd, postgresql, each_way, by):
         total = sum(POSTGRESQL[0].balances())
-        crowd.order("persist", each=each_way, seconds=1.5)
+        crowd.order("persist", each=each_way, seconds=1.5, transfers=THREADS > 1)
         time.sleep(0.3)
         postgresql.restart(by)
         back = time.time()

@@ -102,14 +102,14 @@ async def iterate(using):
         total += len(chunk)
 
 
-async def persist(using, seconds):
-    """Make queries and transfers for a while; return how many were done, and when those were begun that failed."""
+async def persist(using, seconds, transfers):
+    """Make queries for a while, and ``transfers``; return how many were done, and when those were begun that failed."""
     done, failed = 0, []
     until = time.time() + seconds
     while time.time() < until:
         began = time.time()
         try:
-            await (transfer(using, done % 2 + 1, 3) if done % 5 == 0 else count(using))
+            await (transfer(using, done % 2 + 1, 3) if transfers and done % 5 == 0 else count(using))
             done += 1
         except Error as exc:
             failed.append([began, str(exc)])
