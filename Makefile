@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report soak clean
+.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make screenshots   its pages as docs/screenshots/*.png: one minute, with Chromium"
 	@echo "make test      the whole test-suite, on PYTHON                       (PYTHON=$(PYTHON), ARGS: for pytest)"
 	@echo "make reliability   databases under SOCKETS sockets, deploys under a thousand: three minutes  (SOCKETS=$(SOCKETS))"
+	@echo "make servers   what holds on which server: run those tests, write docs/servers.md"
 	@echo "make coverage  what the last 'make test' covered, and the gate"
 	@echo "make fuzz      what a stranger can send, and worse          (SECONDS=120, ARGS: --seed N, names of servers)"
 	@echo "make model     conversations beside a model of the contract  (SECONDS=120, ARGS: --seed N)"
@@ -68,6 +69,9 @@ test: $(VENV)/test.stamp
 # What passes says what it has measured.
 reliability: $(VENV)/test.stamp
 	PISTOKE_SOCKETS=$(SOCKETS) $(BIN)/python -m pytest -rP tests/reliability $(ARGS)
+
+servers: $(VENV)/test.stamp
+	$(BIN)/python -m tests.servers.table docs/servers.md $(ARGS)
 
 coverage: $(VENV)/test.stamp
 	@if ls .coverage.* >/dev/null 2>&1; then $(BIN)/python -m coverage combine --quiet; fi

@@ -140,6 +140,7 @@ class Granian(Server):
     package = "granian"
     # The releases for older Pythons send no close codes.
     exists = sys.version_info >= (3, 9)
+    releases = {"old-granian": Releases("of Python 3.9 (2.5.7)", sys.version_info < (3, 10), True)}
 
     def command(self):
         return [

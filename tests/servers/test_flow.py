@@ -6,12 +6,7 @@ import time
 import pytest
 
 from .clients import BINARY, Bare, encode_frame
-
-NO_FLOW_CONTROL = pytest.mark.limit(
-    "daphne",
-    reason="holds all that it is given in memory, without a bound",
-    remedy="something in front of it should limit what a client may send, and how long it may take to read",
-)
+from .limits import NEVER_WAITS
 
 
 class TestFlow:
@@ -19,7 +14,7 @@ class TestFlow:
     FLOOD = 2 ** 26
 
     @pytest.mark.behaviour("`send()` waits while the client does not read; nothing is lost when it does")
-    @NO_FLOW_CONTROL
+    @NEVER_WAITS
     def test_send_waits_for_the_client(self, server, key):
         with Bare(server.address, "/sends-much/?key=" + key) as ws:
             stalled_at = stalled(lambda: len(server.journal(event="sent", key=key)))
@@ -28,7 +23,11 @@ class TestFlow:
         server.event(event="ended", key=key, outcome="returned")
 
     @pytest.mark.behaviour("A client that sends more than its view reads has to wait")
-    @NO_FLOW_CONTROL
+    @pytest.mark.limit(
+        "daphne",
+        reason="reads all that a client sends into memory, without a bound",
+        remedy="something in front of it should limit what a client may send",
+    )
     def test_client_waits_for_the_view(self, server, key):
         ws = Bare(server.address, "/reads-later/?key=" + key)
         ws.socket.settimeout(0.3)

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from .clients import Bare, Refused
+from .limits import BARE_403, CODES, NEVER_WAITS
 from .test_refusals import expected
 
 
@@ -14,12 +15,16 @@ def ended(server, key, outcome):
 
 
 class TestMessages:
+    @pytest.mark.behaviour("More messages than a view allows close with 1008")
+    @CODES
     def test_one_message_too_many_closes(self, server):
         with Bare(server.address, "/limited/rate/") as ws:
             for number in range(5):
                 assert ws.exchange(str(number)) == str(number)
             assert ws.end_after("too many") == server.seen(1008)
 
+    @pytest.mark.behaviour("More messages than a view allows close with 1008")
+    @CODES
     def test_view_that_reads_nothing_is_cancelled(self, server, key):
         with Bare(server.address, "/limited/rate-unread/?key=" + key) as ws:
             for number in range(6):
@@ -29,6 +34,8 @@ class TestMessages:
 
 
 class TestTime:
+    @pytest.mark.behaviour("A socket that is idle for longer than its view allows closes with 1001")
+    @CODES
     @pytest.mark.parametrize("path, outcome", [("idle", "ClientDisconnected"), ("idle-asleep", "CancelledError")])
     def test_idle_socket_is_closed(self, server, key, path, outcome):
         began = time.monotonic()
@@ -37,10 +44,10 @@ class TestTime:
             ended(server, key, outcome)
         assert 0.2 < time.monotonic() - began < 10
 
+    @pytest.mark.behaviour("A client that does not read for longer than its view allows is hung up on")
+    @NEVER_WAITS
     @pytest.mark.parametrize("path", ["slow", "slow-in-megabytes"])
     def test_view_of_a_client_that_does_not_read_ends(self, server, key, path):
-        if server.name == "daphne":
-            pytest.skip("daphne holds all that it is given in memory, so that no send() ever waits for a client")
         with Bare(server.address, "/limited/{}/?key={}".format(path, key)) as ws:
             ended(server, key, "ConnectionClosed")
             # What was on its way is read still; whether the close frame is among it depends on who was faster.
@@ -48,6 +55,8 @@ class TestTime:
 
 
 class TestSockets:
+    @pytest.mark.behaviour("A socket too many, in all or of one session, is refused with 503 and `Retry-After`")
+    @BARE_403
     @pytest.mark.logs("WARNING django.request: Service Unavailable")
     def test_socket_too_many_is_refused(self, server):
         with Bare(server.address, "/limited/one/") as first:
@@ -56,6 +65,8 @@ class TestSockets:
             assert first.exchange("b") == "b"
         opened_again(server, "/limited/one/")
 
+    @pytest.mark.behaviour("A socket too many, in all or of one session, is refused with 503 and `Retry-After`")
+    @BARE_403
     @pytest.mark.logs("WARNING django.request: Service Unavailable")
     def test_each_session_has_its_own_count(self, server):
         cookies = [[("Cookie", server.get("/login/")[2])] for _ in range(2)]

@@ -3,6 +3,7 @@
 import pytest
 
 from .clients import Bare, Library, Refused
+from .limits import BARE_403, NO_CONTENT
 
 
 def refusal(server, path, client=Bare, **options):
@@ -22,13 +23,6 @@ def expected(server, status):
     """Return the status that a server can refuse with."""
     return status if can_refuse(server) else 403
 
-
-BARE_403 = pytest.mark.differs(
-    "daphne", "old-uvicorn", reason="lacks the ASGI extension `websocket.http.response`, so that every refusal is a bare 403"
-)
-NO_CONTENT = pytest.mark.limit(
-    "daphne", "old-uvicorn", reason="lacks the ASGI extension `websocket.http.response`, so that every refusal is a bare 403"
-)
 
 
 class TestStatus:
