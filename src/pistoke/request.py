@@ -26,6 +26,7 @@ if typing.TYPE_CHECKING:
     from ._types import Scope
     from .pubsub.member import Follower, Transform
     from .pubsub.message import Position
+    from .pubsub.presence import Presence
     from .socket import Socket
 
 #: The schemes of a socket, and those that all of Django knows them by.
@@ -195,6 +196,29 @@ class WebsocketRequest(ASGIRequest):
         from .pubsub.member import Follower
 
         return Follower(self._socket, transform, brokers[using], checked(topics), since, slow, buffer)
+
+    def present(
+        self,
+        topic: str,
+        info: Any = None,
+        *,
+        key: "str | None" = None,
+        announce: bool = False,
+        linger: float = 5,
+        using: str = "default"
+    ) -> "Presence":
+        """Be present at a topic: ``async with request.present("room.lobby", {"name": "Aino"}) as here: …``.
+
+        ``info`` is a JSON value that is said of the user, to whoever asks; ``here.people`` is who is there. One who is there
+        with several tabs is there once: the same ``key`` is the same person, by default the primary key of the user, or else
+        the session. With ``announce`` the client is sent ``{"here": {…}}`` first, everybody by their key, and then
+        ``{"joined": {…}, "left": {…}}`` as people come and go. Who has left is waited for ``linger`` seconds before anybody
+        is told: a page that is loaded anew, or a client that reconnects, makes no noise.
+        """
+        from .pubsub.broker import brokers
+        from .pubsub.presence import Presence
+
+        return Presence(self, topic, info, key, announce, linger, brokers[using])
 
     # CSRF
 

@@ -17,6 +17,7 @@ from .broker import DEFAULT, Broker, brokers
 from .hub import gap_detected
 from .member import BUFFER, Subscription
 from .message import Message, Position, check_topic, encode
+from .presence import present, present_sync
 from .signout import adisconnect, disconnect
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "disconnect",
     "gap_detected",
     "position",
+    "present",
+    "present_sync",
     "publish",
     "publish_failed",
     "subscribe",

@@ -26,6 +26,7 @@ from .broker import brokers
 from .line import Line
 from .member import Follower
 from .message import RESERVED
+from .presence import audience
 from .standing import auth_of, fingerprint, look
 
 if typing.TYPE_CHECKING:
@@ -352,8 +353,9 @@ class Registry:
 
 
 def followers(topic: str) -> "set[Socket]":
-    """Return the sockets that follow a topic in the running event loop."""
+    """Return the sockets in the running event loop that follow a topic, or who comes to it."""
     members = [member for broker in brokers.made() for member in broker.members(topic)]
+    members += audience(topic)
     return {member.socket for member in members if isinstance(member, Follower)}
 
 

@@ -21,7 +21,6 @@ from typing import Any
 
 from django.contrib.auth import SESSION_KEY
 from django.db import DEFAULT_DB_ALIAS, transaction
-from django.utils.functional import LazyObject, empty
 
 from .._compat import get_running_loop, running_loop_or_none
 from ..conf import conf
@@ -29,7 +28,7 @@ from ..connection import close_event
 from .broker import DEFAULT, brokers, forget_closed
 from .message import check_topic, encode
 from .registry import SIGNED_OUT, TOPIC, Registry
-from .standing import fingerprint
+from .standing import fingerprint, user_of
 
 if typing.TYPE_CHECKING:
     from ..request import WebsocketRequest
@@ -77,16 +76,6 @@ def admit(request: "WebsocketRequest", since: "int | None") -> bool:
         # The user comes from elsewhere: from a token, say.
         session = None
     return registry().add(request._socket, user, session, since)
-
-
-def user_of(request: "WebsocketRequest") -> Any:
-    """Return the user of a request who is logged in; None where nobody is."""
-    user = request.__dict__.get("user")
-    if isinstance(user, LazyObject):
-        user = user.__dict__["_wrapped"]
-    if user is None or user is empty or getattr(user, "pk", None) is None:
-        return None
-    return user if user.is_authenticated else None
 
 
 def admit_anew(request: "WebsocketRequest") -> None:

@@ -1,6 +1,6 @@
-"""Whether those who have logged in still are: what the session store and the database of users say, for many at once.
+"""Who has logged in, and whether they still are: what the session store and the database of users say, for many at once.
 
-It is synchronous, and runs in a thread.
+What asks them is synchronous, and runs in a thread.
 """
 
 import hashlib
@@ -11,11 +11,13 @@ from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
 from django.core.cache import caches
 from django.utils import timezone
+from django.utils.functional import LazyObject, empty
 
 if typing.TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
-    from .signout import SignedIn
+    from ..request import WebsocketRequest
+    from .registry import SignedIn
 
 
 class Finding:
@@ -28,6 +30,16 @@ class Finding:
         self.expiries: "dict[SignedIn, float]" = {}
         # Those whose session has been told of a new password of its user, and the fingerprint of that.
         self.renewed: "dict[SignedIn, str]" = {}
+
+
+def user_of(request: "WebsocketRequest") -> Any:
+    """Return the user of a request who is logged in; None where nobody is."""
+    user = request.__dict__.get("user")
+    if isinstance(user, LazyObject):
+        user = user.__dict__["_wrapped"]
+    if user is None or user is empty or getattr(user, "pk", None) is None:
+        return None
+    return user if user.is_authenticated else None
 
 
 def fingerprint(secret: str) -> str:
