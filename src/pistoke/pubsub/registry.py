@@ -65,22 +65,22 @@ class SignedIn:
     __slots__ = ("auth", "backend", "due", "expires", "fingerprint", "moved", "pk", "registry", "session", "socket", "user")
 
     def __init__(self, registry: "Registry", socket: "Socket", user: Any, session: "SessionBase | None") -> None:
-        self.registry = registry
-        self.socket = socket
+        self.registry: "Registry" = registry
+        self.socket: "Socket" = socket
         # The user's primary key as text; the key itself where it is one of the project's own users.
-        self.user = str(user.pk)
+        self.user: str = str(user.pk)
         self.pk: Any = user.pk if hasattr(user, "_meta") else None
         # The session that the user comes from, if any, what stands for its key, and who has let the user in.
-        self.session = session
-        self.fingerprint = None if session is None else fingerprint(session.session_key or "")
+        self.session: "SessionBase | None" = session
+        self.fingerprint: "str | None" = None if session is None else fingerprint(session.session_key or "")
         self.backend: "str | None" = None if session is None else session.get(BACKEND_SESSION_KEY)
         # What stands for the password that the session belongs to.
-        self.auth = None if session is None else auth_of(user)
+        self.auth: "str | None" = None if session is None else auth_of(user)
         # Whether the session goes on under a key that only its fingerprint is known of.
-        self.moved = False
+        self.moved: bool = False
         # When the session expires, as a timestamp, where that is known; when to look after it, by the clock of the loop.
         self.expires: "float | None" = None
-        self.due = 0.0
+        self.due: float = 0.0
 
     def leave(self) -> None:
         """Note that the socket has ended."""
