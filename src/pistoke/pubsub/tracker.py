@@ -71,7 +71,7 @@ class Process:
         self.version: "int | None" = 0
         # When it was heard last, and when it was asked, by the clock of the loop.
         self.heard = 0.0
-        self.asked = -TTL
+        self.asked: float = -TTL
         # Parts of its state that have come, and their version.
         self.parts: "dict[int, list[Any]]" = {}
         self.parts_version = 0
