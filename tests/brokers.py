@@ -31,7 +31,8 @@ class Engine:
     history = True
     processes = True
     durable = True
-    #: Whether what was accepted before a crash is there after it.
+    #: Whether tests may restart it (a second, for some); whether what was accepted before a crash is there after it.
+    restarts = True
     survives_crash = True
     #: Whether several event loops of a process may use it; how many connections it needs for one of them.
     loops = True
@@ -261,14 +262,99 @@ class RedisPubSubLayer(RedisLayer):
         await brokers["default"].layer().flush()
 
 
-class ShardedRedis(Redis):
-    """Redis, with the commands of a cluster."""
+class ClusterNode(RedisService):
+    """A Redis that is part of a cluster."""
 
-    name = "redis-sharded"
+    def command(self):
+        bus = services.free_port()
+        words = ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "2000"]
+        return super().command() + words
+
+
+class ClusterService:
+    """Three servers that share the slots."""
+
+    name = "Redis"
+    present, how_to_get_it = RedisService.present, RedisService.how_to_get_it
+
+    def __init__(self):
+        self.nodes = [ClusterNode() for _ in range(3)]
+
+    @property
+    def process(self):
+        """The process of one of them, None where they do not run."""
+        return self.nodes[0].process
+
+    def start(self):
+        """Start them, and wait until they are a cluster."""
+        is_new = self.nodes[0].directory is None
+        for node in self.nodes:
+            node.start()
+        if is_new:
+            for number, node in enumerate(self.nodes):
+                node.call("CLUSTER", "ADDSLOTSRANGE", str(number * 5462), str(min(number * 5462 + 5461, 16383)))
+        self.meet()
+        eventually(self.is_whole)
+        return self
+
+    def meet(self):
+        """Have all meet the first: its bus has another port now."""
+        bus = self.nodes[0].call("CLUSTER", "NODES").split("myself")[0].rsplit("@", 1)[1].split()[0].split(",")[0]
+        for node in self.nodes[1:]:
+            node.call("CLUSTER", "MEET", "127.0.0.1", str(self.nodes[0].port), bus)
+
+    def is_whole(self):
+        """Return whether each of them knows who has what."""
+        return all("cluster_state:ok" in node.call("CLUSTER", "INFO") for node in self.nodes) and all(
+            node.call("CLUSTER", "SLOTS").startswith("*3") for node in self.nodes
+        )
+
+    def stop(self, by=signal.SIGINT):
+        """End them."""
+        for node in self.nodes:
+            node.stop(by)
+
+    def restart(self, by=signal.SIGINT):
+        """End them, and start them again."""
+        self.stop(by)
+        self.start()
+
+    def remove(self):
+        """End them and delete their files."""
+        for node in self.nodes:
+            node.remove()
+
+
+class ClusterRedis(Redis):
+    """Redis as a cluster of three."""
+
+    name = "redis-cluster"
+    kind = ClusterService
+    # Three seconds each time.
+    restarts = False
+    # Two for each of the servers.
+    most_connections = 6
+
+    @property
+    def location(self):
+        return [node.url for node in self.service.nodes[:2]]
 
     @property
     def options(self):
         return {"sharded": True}
+
+    def each(self, *words):
+        """Return what every server answers."""
+        return [node.call(*words) for node in self.service.nodes]
+
+    def cut(self):
+        self.each("CLIENT", "KILL", "TYPE", "pubsub")
+
+    def forget(self):
+        self.each("FLUSHALL")
+
+    def connections(self):
+        return sum(answer.count("laddr=") - 1 for answer in self.each("CLIENT", "LIST"))
 
 
 class PostgreSQL(Engine):
@@ -315,7 +401,7 @@ class PostgreSQL(Engine):
 
 
 #: Every engine; a test names what it needs of them, see ``engines``.
-ENGINES = [Memory, Redis, ShardedRedis, MemoryLayer, RedisLayer, RedisPubSubLayer, PostgreSQL]
+ENGINES = [Memory, Redis, ClusterRedis, MemoryLayer, RedisLayer, RedisPubSubLayer, PostgreSQL]
 
 
 def engines(*needed):

@@ -3,6 +3,7 @@
 publish TOPIC FIRST COUNT    publish numbers, one sync call for each; say the number after each
 apublish TOPIC FIRST COUNT   the same from a coroutine
 insist TOPIC FIRST COUNT     the same; each again until it was accepted; say «number attempts»
+fork TOPIC                   publish, fork, and publish in both: 1 and 2 before, 3 and 4 in the child, 5 and 6 after
 follow TOPIC SINCE           say «ready RECOVERED», then «position number» for each message, «gap» for a gap
 """
 import asyncio
@@ -52,6 +53,24 @@ async def apublish(topic, first, count):
         say(number)
 
 
+def fork(topic):
+    """Publish before and after a fork, from synchronous code and from coroutines."""
+    from pistoke import pubsub
+
+    def both(number):
+        pubsub.publish(topic, number)
+        run(pubsub.apublish(topic, number + 1))
+
+    both(1)
+    child = os.fork()
+    if not child:
+        both(3)
+        os._exit(0)
+    os.waitpid(child, 0)
+    both(5)
+    say("done")
+
+
 async def follow(topic, since):
     """Say what is published."""
     from pistoke import pubsub
@@ -62,7 +81,24 @@ async def follow(topic, since):
             say("gap" if message.gap else "{} {}".format(message.position, message.data))
 
 
-COMMANDS = {"publish": publish, "insist": insist, "apublish": apublish, "follow": follow}
+COMMANDS = {"publish": publish, "insist": insist, "apublish": apublish, "fork": fork, "follow": follow}
+
+
+def run(coroutine):
+    """Run a coroutine in an event loop of its own, and close the broker there."""
+    from pistoke.pubsub.broker import brokers
+
+    async def whole():
+        try:
+            await coroutine
+        finally:
+            await brokers["default"].aclose()
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(whole())
+    finally:
+        loop.close()
 
 
 def main():
@@ -75,7 +111,7 @@ def main():
     django.setup()
     doing = COMMANDS[sys.argv[1]](*sys.argv[2:])
     if doing is not None:
-        asyncio.get_event_loop_policy().new_event_loop().run_until_complete(doing)
+        run(doing)
 
 
 if __name__ == "__main__":

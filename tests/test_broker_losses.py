@@ -4,7 +4,7 @@ import pytest
 from . import brokers as kinds
 from .losses import measure
 
-ENGINES = kinds.engines("history", "kind")
+ENGINES = kinds.engines("history", "kind", "restarts")
 
 
 @pytest.mark.parametrize("kind", ENGINES, ids=[kind.name for kind in ENGINES])

@@ -362,6 +362,13 @@ class TestProcesses:
             await elsewhere(kinds.close, worker)
 
     @tidy
+    async def test_a_child_of_another_publishes(self, engine):
+        async with subscribe("t") as messages:
+            worker = engine.worker("fork", "t")
+            assert await take(messages, 6, 30) == [1, 2, 3, 4, 5, 6]
+            assert await elsewhere(kinds.close, worker) == "done\n"
+
+    @tidy
     async def test_another_subscribes(self, engine):
         topic = "kept.others" if engine.history else "others"
         worker = engine.worker("follow", topic, "")
@@ -376,7 +383,7 @@ class TestProcesses:
         assert [int(line.split()[1]) for line in lines] == list(range(100))
 
 
-@on("kind")
+@on("kind", "restarts")
 class TestEngineDown:
     @tidy
     async def test_everything_says_so_at_once(self, engine):
@@ -486,19 +493,6 @@ class TestCatchingUp:
             assert await take(messages, 300) == list(range(300))
 
     @tidy
-    async def test_restarted_engine(self, engine):
-        async with subscribe("kept.restart", gaps=True, buffer=1000) as messages:
-            for number in range(5):
-                await apublish("kept.restart", number)
-            await elsewhere(engine.service.restart)
-            for number in range(5, 10):
-                await persist(lambda number=number: apublish("kept.restart", number))
-            if engine.durable:
-                assert await take(messages, 10) == list(range(10))
-            else:
-                assert await take(messages, 6) == [0, 1, 2, 3, 4, "gap"]
-
-    @tidy
     async def test_history_lost_meanwhile(self, engine):
         async with subscribe("kept.gone", gaps=True) as messages:
             await apublish("kept.gone", 1)
@@ -529,3 +523,19 @@ class TestCatchingUp:
         finally:
             stop.set_result(None)
             await cutting
+
+
+@on("kind", "history", "restarts")
+class TestRestart:
+    @tidy
+    async def test_restarted_engine(self, engine):
+        async with subscribe("kept.restart", gaps=True, buffer=1000) as messages:
+            for number in range(5):
+                await apublish("kept.restart", number)
+            await elsewhere(engine.service.restart)
+            for number in range(5, 10):
+                await persist(lambda number=number: apublish("kept.restart", number))
+            if engine.durable:
+                assert await take(messages, 10) == list(range(10))
+            else:
+                assert await take(messages, 6) == [0, 1, 2, 3, 4, "gap"]

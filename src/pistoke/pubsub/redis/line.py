@@ -26,6 +26,9 @@ MESSAGES_PER_TURN = 64
 #: How what comes unasked begins.
 MESSAGES = (b"message", b"smessage")
 
+#: What a server of a cluster says, asked or not, when it has nothing to do with a channel any more.
+DISMISSED = "SUNSUBSCRIBE"
+
 #: What is called with what comes unasked; what it returns is awaited before more is read.
 Pushed = typing.Callable[[typing.List[Any]], typing.Awaitable[None]]
 
@@ -51,10 +54,10 @@ class Line:
         # What ended it.
         self.error: "Exception | None" = None
         self._connected = False
-        # What is to be written: packed commands, and what waits for their answers.
-        self._outbox: "list[tuple[list[bytes], asyncio.Future[Any]]]" = []
-        # When commands were written, and what waits for their answers.
-        self._pending: "collections.deque[tuple[float, asyncio.Future[Any]]]" = collections.deque()
+        # What is to be written: names of commands, commands as they go, and what waits for their answers.
+        self._outbox: "list[tuple[str, list[bytes], asyncio.Future[Any]]]" = []
+        # What was written, and when.
+        self._pending: "collections.deque[tuple[float, str, asyncio.Future[Any]]]" = collections.deque()
         # When something was read last.
         self._heard = self._loop.time()
         # Whether nothing is read because a message is being brought to the members.
@@ -74,7 +77,7 @@ class Line:
         if self.error is not None:
             fail(future, self.error)
             return future
-        self._outbox.append((self._connection.pack_command(*words), future))
+        self._outbox.append((words[0], self._connection.pack_command(*words), future))
         self._write_soon()
         return future
 
@@ -90,7 +93,7 @@ class Line:
             return
         self.error = error
         self._timer.cancel()
-        for _, future in list(self._pending) + self._outbox:
+        for future in [entry[-1] for entry in self._pending] + [entry[-1] for entry in self._outbox]:
             fail(future, error)
         self._pending.clear()
         self._outbox.clear()
@@ -108,8 +111,8 @@ class Line:
             while self._outbox:
                 batch, self._outbox = self._outbox, []
                 now = self._loop.time()
-                self._pending.extend((now, future) for _, future in batch)
-                packed = [part for parts, _ in batch for part in parts]
+                self._pending.extend((now, name, future) for name, _, future in batch)
+                packed = [part for _, parts, _ in batch for part in parts]
                 await self._connection.send_packed_command(packed, check_health=False)
         except asyncio.CancelledError:
             raise
@@ -159,10 +162,9 @@ class Line:
                 await asyncio.sleep(0)
 
     def _answered(self, answer: Any) -> None:
-        if not self._pending:
-            # A server of a cluster says so when it hands a topic over to another one.
+        if not self._pending or (self._pending[0][1] != DISMISSED and is_dismissal(answer)):
             raise redis.ConnectionError("expected no answer, got {!r}".format(answer))
-        _, future = self._pending.popleft()
+        _, _, future = self._pending.popleft()
         if isinstance(answer, Exception):
             fail(future, answer)
         elif not future.done():
@@ -184,6 +186,11 @@ class Line:
             if self._pushed is not None and since > PING_EVERY:
                 self.call("PING")
         self._timer = self._loop.call_later(self._timeout / 4, self._watch)
+
+
+def is_dismissal(answer: Any) -> bool:
+    """Return whether a server says that a channel is no longer heard over it."""
+    return isinstance(answer, list) and bool(answer) and answer[0] == DISMISSED.lower().encode()
 
 
 class Lines:

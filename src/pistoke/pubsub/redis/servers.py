@@ -45,6 +45,8 @@ class Server:
         #: How long an answer may take, in seconds.
         self.timeout: float = pool.connection_kwargs["socket_timeout"]
         self.database: int = int(pool.connection_kwargs.get("db") or 0)
+        #: Its host and port.
+        self.address = tuple(pool.connection_kwargs.get(name) for name in ("host", "port"))
 
     def _pool(self, kind: Any, retry: Any) -> Any:
         pool = kind.from_url(self._url, **dict(self._options, retry=retry))
@@ -107,13 +109,13 @@ class Cluster(Servers):
         self._url, self._options = urls[0], options
         self._seeds = self._servers
         # By host and port.
-        self._known: "dict[tuple[str, int], Server]" = {}
+        self._known: "dict[tuple[Any, ...], Server]" = {server.address: server for server in self._seeds}
         # The last slot of each range, and the server of the range.
         self._table: "tuple[list[int], list[Server]]" = ([], [])
 
     def all(self) -> "list[Server]":
-        """Return those that are known, the ones of the settings last."""
-        return list(self._known.values()) + self._seeds
+        """Return those that are known."""
+        return list(self._known.values())
 
     def of(self, topic: str) -> Server:
         """Return the server that has the slot of a topic, as far as is known."""
@@ -136,10 +138,9 @@ class Cluster(Servers):
             self._table = ([end for end, _ in ranges], [self._known[address] for _, address in ranges])
         self.unknown = False
 
-    def _at(self, asked: Server, node: "typing.Sequence[Any]") -> "tuple[str, int]":
+    def _at(self, asked: Server, node: "typing.Sequence[Any]") -> "tuple[Any, ...]":
         # One that does not know its own name is where it was asked.
-        host = node[0].decode() if node[0] else asked.client.connection_pool.connection_kwargs["host"]
-        address = host, int(node[1])
+        address = node[0].decode() if node[0] else asked.address[0], int(node[1])
         if address not in self._known:
-            self._known[address] = Server(self._url, self._options, host=host, port=address[1])
+            self._known[address] = Server(self._url, self._options, host=address[0], port=address[1])
         return address
