@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import django
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
@@ -394,6 +395,17 @@ class TestTransactions:
                 raise ZeroDivisionError
 
         await database(work)
+
+    @pytest.mark.skipif(django.VERSION < (4, 2), reason="Django has no assume_role before 4.2")
+    async def test_role_that_django_takes(self, database, ask):
+        """What coroutines do is done by the role that synchronous code has."""
+        if not ask("SELECT to_regrole('taken')")[0][0]:
+            ask("CREATE ROLE taken")
+            ask("GRANT CREATE ON DATABASE postgres TO taken")
+        connections.databases["pg"]["OPTIONS"] = {"assume_role": "taken"}
+        await apublish("kept.t", 1)
+        await brokers["default"].aclose()
+        assert ask("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'pistoke'") == [("taken",)]
 
     async def test_engine_that_is_gone_after_the_commit(self, database, postgresql):
         failed = []
