@@ -28,13 +28,13 @@ class Chat(WebsocketView, TemplateView):
         return redirect("chat", slugify(request.POST["room"])[:40] or room)
 
     async def websocket(self, request, room):
-        name = request.session.get("name", "Guest")
+        topic, name = topic_of(room), request.session.get("name", "Guest")
         since, after = request.GET.get("since", ""), request.GET.get("after", 0)
-        topic = request.follow(topic_of(room), since=since, transform=with_position)
-        async with topic:
-            # What came since is on its way, unless the history is too short:
-            # that of the memory broker ends with the process. The database knows.
-            missed = [] if topic.recovered else await missed_after(room, after)
+        here = request.present(topic, key=name, announce=True)
+        news = request.follow(topic, since=since, transform=with_position)
+        async with here, news:
+            # Where the history is too short (it ends with the process), ask the database.
+            missed = [] if news.recovered else await missed_after(room, after)
             await request.send({"missed": missed})
             async for said in request:
                 await say(said["key"], room, name, said["text"])

@@ -125,6 +125,8 @@ def chat(browser, demo):
         switch()
         say(browser, "Arrives. Once.")
         wait_for(browser, "document.querySelectorAll('[data-pk]').length === 6")
+        # The name from before, which one is still called for some seconds.
+        wait_for(browser, "document.querySelectorAll('.here li').length === 2")
 
 
 def dashboard(browser, demo):

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from ..servers import harness
 from ..servers.conftest import required
 from .demo import EXAMPLES, Demo
 from .scenes import (
@@ -81,6 +82,18 @@ class TestChat:
             switch()
             wait_for_words(browser, "Is there anybody?", "There is <b>me</b>.")
             assert texts(browser, ".log b") == ["Otso", "Aino"]
+            assert {"Aino", "Otso"} <= set(texts(browser, ".here li"))
+
+    def test_who_is_here_is_told_and_who_has_left(self, browser, demo, room):
+        open_page(browser, demo, room)
+        call_oneself(browser, "Aino")
+        with another_tab(browser) as switch:
+            open_page(browser, demo, room)
+            call_oneself(browser, "Otso")
+            switch()
+            # The name of before is kept for some seconds: a page that is loaded anew is no news.
+            assert harness.eventually(lambda: texts(browser, ".here li") == ["Aino", "Otso"])
+            switch()
 
     def test_a_room_has_a_history_and_keeps_it_to_itself(self, browser, demo, room):
         open_page(browser, demo, room)

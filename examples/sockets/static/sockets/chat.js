@@ -5,6 +5,7 @@ import { Line } from "./socket.js";
 const { name } = document.body.dataset;
 const log = document.querySelector("[data-log]");
 const form = document.querySelector("[data-composer]");
+const people = new Set();
 const unconfirmed = new Map();  // items that were said here and have not come back from the room, by their key
 
 let seen = document.body.dataset.since;  // the position of the last message
@@ -20,6 +21,7 @@ const line = new Line({
   },
   onmessage: (data) => {
     const message = JSON.parse(data);
+    if (message.here || message.joined) return showPeople(message);
     if (message.missed) complete = true;
     (message.missed || [message]).forEach(show);
     seen = message.position || seen;
@@ -60,6 +62,14 @@ function show(message) {
   const later = [...log.children].find((item) => Number(item.dataset.pk) > message.pk || item.matches(".unconfirmed"));
   log.insertBefore(itemOf(message), later || null);
   if (atEnd || message.name === name) log.scrollTop = log.scrollHeight;
+}
+
+function showPeople({ here, joined, left }) {
+  if (here) people.clear();
+  for (const person of Object.keys(here || joined)) people.add(person);
+  for (const person of Object.keys(left || {})) people.delete(person);
+  const list = document.querySelector("[data-here]");
+  list.replaceChildren(...[...people].map((person) => piece("li", "", person)));
 }
 
 function itemOf({ pk, name: author, text, time }) {
