@@ -22,6 +22,8 @@ from pistoke.middleware import WebsocketMiddleware
 from pistoke.protocol import WebsocketProtocol, WebsocketSubprotocol
 from pistoke.views import WebsocketView
 
+from .asgi import urls
+
 # What `django-admin startproject` of each supported Django writes.
 DEFAULT_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -332,6 +334,60 @@ def test_any_origin_is_a_question_of_deployment():
         assert "pistoke.W005" not in [message.id for message in run_checks(tags=["security"])]
         deployed = run_checks(tags=["security"], include_deployment_checks=True)
     assert "pistoke.W005" in [message.id for message in deployed]
+
+
+# Brokers -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("brokers, expected, obj", [
+    ({"default": {}}, [], None),
+    ({"default": {}, "other": {"OPTIONS": {}}}, [], None),
+    ({"other": {}}, ["E005"], "default"),
+    ({"default": {}, "other": {"BACKEND": "no.such.Broker"}}, ["E005"], "other"),
+    ({"default": {"BACKEN": "?"}}, ["E005"], "default"),
+    ("memory", [], None),
+])
+def test_brokers_that_cannot_be_made(brokers, expected, obj):
+    with override_settings(PISTOKE_PUBSUB=brokers):
+        messages = checks.check_brokers(None)
+    assert said(messages) == expected
+    assert [message.obj for message in messages] == ([obj] if obj else [])
+
+
+def page(request):
+    """A view that has nothing to do with sockets."""
+
+
+async def plain_async(request):
+    """A view of a socket."""
+
+
+@pytest.mark.parametrize("view, expected", [
+    (page, []),
+    (WebsocketProtocol(plain_async), ["W006"]),
+    (type("Class", (WebsocketView,), {"websocket": plain_async}).as_view(), ["W006"]),
+])
+def test_project_with_sockets(view, expected):
+    with urls(view=view):
+        assert said(checks.check_sign_out(None)) == expected
+
+
+@pytest.mark.parametrize("settings, expected", [
+    ({}, ["W006"]),
+    ({"PISTOKE_SIGN_OUT": False}, []),
+    ({"PISTOKE_PUBSUB": {"default": {"BACKEND": "tests.test_signout.Shared"}}}, []),
+    # Another check says what is wrong.
+    ({"PISTOKE_PUBSUB": {}}, []),
+])
+def test_one_process_or_several(settings, expected):
+    with urls(view=WebsocketProtocol(plain_async)), override_settings(**settings):
+        assert said(checks.check_sign_out(None)) == expected
+
+
+@pytest.mark.parametrize("value, expected", [(30, []), (0.5, []), (None, []), (0, ["E004"]), ("30", ["E004"])])
+def test_how_often_sessions_are_looked_up(value, expected):
+    with override_settings(PISTOKE_SESSION_CHECK=value):
+        assert said(checks.check_settings(None)) == expected
 
 
 # View classes --------------------------------------------------------------------------------------------------------

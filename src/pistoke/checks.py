@@ -5,11 +5,13 @@ E001   a view's ``websocket`` is a plain ``def``
 E002   a view has an ``async def websocket``, but does not allow the method
 E003   a plain ``def`` function view is decorated with a protocol
 E004   a ``PISTOKE_…`` setting has a value of a wrong type
+E005   a broker of ``PISTOKE_PUBSUB`` cannot be made, or there is no ``default``
 W001   an application before this one provides a ``runserver`` of its own
 W002   ``WebsocketMiddleware`` is missing
 W003   a ``WebsocketView`` in the URLconf has no ``websocket``
 W004   a ``PISTOKE_…`` setting is unknown
 W005   any ``Origin`` is let through (deployment check)
+W006   other processes are not told who signs out (deployment check)
 I001   a middleware takes each handshake through a thread
 =====  ==========================================================================
 """
@@ -28,9 +30,11 @@ from django.utils.module_loading import import_string
 
 from pistoke._compat import iscoroutinefunction
 from pistoke.chain import HOOKS, is_hooks_only, is_skipped, runs_inline
-from pistoke.conf import DEFAULTS
+from pistoke.conf import DEFAULTS, conf
 from pistoke.limits import LIMITS, TIME_OR_NONE, is_count
 from pistoke.middleware import WebsocketMiddleware
+from pistoke.pubsub import signout
+from pistoke.pubsub.broker import DEFAULT, brokers
 from pistoke.views import WebsocketView
 
 E001 = Error(
@@ -51,6 +55,12 @@ E003 = Error(
 E004 = Error(
     "The setting has a value of a wrong type.",
     id="pistoke.E004",
+)
+E005 = Error(
+    "The broker cannot be made.",
+    hint="PISTOKE_PUBSUB is like CACHES: each broker is a dictionary of BACKEND, LOCATION, OPTIONS and HISTORY, and one is "
+    "called 'default'.",
+    id="pistoke.E005",
 )
 W001 = Warning(
     "This application comes before 'pistoke.Pistoke' in INSTALLED_APPS and has a 'runserver' command of its own, so "
@@ -78,6 +88,13 @@ W005 = Warning(
     "visitor's session.",
     hint="List the host names of this site in ALLOWED_HOSTS.",
     id="pistoke.W005",
+)
+W006 = Warning(
+    "The broker 'default' of PISTOKE_PUBSUB reaches this process only. Where there are several, users who sign out keep the "
+    "WebSockets that they have open with the others until those look whether they are still logged in.",
+    hint="Let PISTOKE_PUBSUB name Redis, PostgreSQL or a Channels layer. PISTOKE_SESSION_CHECK says how often they look. "
+    "With a single process, add 'pistoke.W006' to SILENCED_SYSTEM_CHECKS.",
+    id="pistoke.W006",
 )
 I001 = Info(
     "This middleware may block, so that each WebSocket handshake goes through a thread.",
@@ -217,6 +234,35 @@ def check_origins(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
     return [W005] if "*" in settings.ALLOWED_HOSTS else []
 
 
+# Brokers ----------------------------------------------------------------------------------------------------
+
+
+@register("pistoke")
+def check_brokers(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
+    """Check that the brokers can be made."""
+    configured = getattr(settings, "PISTOKE_PUBSUB", {DEFAULT: {}})
+    if not isinstance(configured, dict):
+        return []
+    return [message for alias in dict.fromkeys([DEFAULT, *configured]) for message in broker_errors(alias)]
+
+
+def broker_errors(alias: str) -> List[CheckMessage]:
+    """Return a list of what keeps a broker from being made, empty if nothing does."""
+    try:
+        brokers[alias]
+    except Exception as exc:
+        return [about(E005, alias, msg=str(exc))]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def check_sign_out(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
+    """Check that sign-out reaches the sockets of other processes, where there may be any."""
+    if not (signout.available and conf.SIGN_OUT and has_sockets()) or broker_errors(DEFAULT):
+        return []
+    return [] if brokers[DEFAULT].shared else [W006]
+
+
 # Views ------------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +276,20 @@ def check_views(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
         for message in check_view(view):
             found.setdefault((message.id, message.obj), message)
     return list(found.values())
+
+
+def has_sockets() -> bool:
+    """Tell whether a view of the URLconf is clearly meant for sockets."""
+    return bool(getattr(settings, "ROOT_URLCONF", None)) and any(map(is_for_sockets, views_of(get_resolver(), set())))
+
+
+def is_for_sockets(view: Any) -> bool:
+    """Tell whether a view has a protocol, or is that of a class with a ``websocket`` method."""
+    layers = list(layers_of(view))
+    classes = [attribute(layer, "view_class") for layer in layers]
+    return any(attribute(layer, "websocket_protocol") for layer in layers) or any(
+        hasattr(view_class, "websocket") for view_class in classes
+    )
 
 
 def views_of(resolver: Any, visited: Set[int]) -> Iterator[Any]:
