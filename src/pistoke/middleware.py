@@ -16,7 +16,7 @@ from django.utils.log import log_response
 from ._compat import iscoroutinefunction
 from ._types import View
 from .chain import SKIPPED_MIDDLEWARE, runs_inline
-from .pubsub.accounts import Acting
+from .pubsub.accounts import Acting, may_act
 from .refusal import printable
 from .request import WebsocketRequest
 
@@ -41,6 +41,8 @@ class WebsocketMiddleware(MiddlewareMixin):
         """Answer a request; note what happens to its user."""
         if iscoroutinefunction(self.get_response):
             return self.__acall__(request)
+        if not may_act(request):
+            return super().__call__(request)
         with Acting(request) as acting:
             response = super().__call__(request)
         acting.settle()
@@ -48,6 +50,8 @@ class WebsocketMiddleware(MiddlewareMixin):
 
     async def __acall__(self, request: HttpRequest) -> Any:
         """The same, in a coroutine."""
+        if not may_act(request):
+            return await super().__acall__(request)
         with Acting(request) as acting:
             response = await super().__acall__(request)
         await acting.asettle()

@@ -158,6 +158,11 @@ def database_of(session: Any) -> "str | None":
 # Requests ------------------------------------------------------------------------------------------------------------
 
 
+def may_act(request: "HttpRequest") -> bool:
+    """Return whether something may happen to the user of a request: somebody who has a session already."""
+    return signout.available and conf.SIGN_OUT and settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
 class Acting:
     """An HTTP request in which something may happen to its own user: ``with Acting(request) as acting: …``."""
 
