@@ -476,6 +476,21 @@ class TestProcesses:
         await becomes({"1": "a"}, of=there)
 
     @with_processes
+    async def test_nobody_has_left_while_nobody_can_be_heard(self):
+        here, there = several_processes()
+        enter(here, "1", "a")
+        enter(there, "2", "b")
+        await becomes({"1": "a", "2": "b"})
+        here.cut = there.cut = True
+        await asyncio.sleep(2 * tracker.TTL)
+        assert await present("room") == {"1": "a", "2": "b"}
+        here.cut = there.cut = False
+        for process in (here, there):
+            await process.hub().restored()
+        await asyncio.sleep(2 * tracker.TTL)
+        assert await present("room") == {"1": "a", "2": "b"}
+
+    @with_processes
     async def test_client_is_told_of_another_process(self):
         several_processes()
         OPTIONS["announce"] = True

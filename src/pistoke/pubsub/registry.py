@@ -10,6 +10,7 @@ is applied to it afterwards, and where something may not have been heard at all 
 import asyncio
 import collections
 import contextlib
+import itertools
 import logging
 import time
 import typing
@@ -49,8 +50,9 @@ SIGNED_OUT = 4401
 #: How much that was told is remembered: the handshakes that are under way may have missed it.
 REMEMBERED = 256
 
-#: How many sockets one query is about.
+#: How many sockets one query is about, and how many are closed before the event loop gets a turn.
 SOCKETS_PER_QUERY = 500
+SOCKETS_PER_TURN = 256
 
 #: When to look again for sockets of a session that is about to end, in seconds: Django tells of it before it ends.
 SECOND_LOOK = 1
@@ -237,14 +239,24 @@ class Registry:
         self._count += 1
         if len(self._news) > REMEMBERED:
             self._news.popitem(last=False)
-        for signed_in in self._concerned(news):
+        self._apply(news, iter(self._concerned(news)))
+        if news["again"]:
+            self._loop.call_later(SECOND_LOOK, self._look_again, news)
+
+    def _apply(self, news: "News", sockets: "typing.Iterator[SignedIn]") -> None:
+        """Close some sockets, if something puts an end to them, and the rest in the next turns of the event loop."""
+        some = list(itertools.islice(sockets, SOCKETS_PER_TURN))
+        for signed_in in some:
+            if signed_in not in self._all:
+                # It has ended in the meantime.
+                continue
             if signed_in.is_ended_by(news):
                 logger.info("closing a socket of user %s, who was signed out", signed_in.user)
                 self.end(signed_in, news["code"], news["reason"])
             elif signed_in.is_moved_by(news):
                 self._move(signed_in, news)
-        if news["again"]:
-            self._loop.call_later(SECOND_LOOK, self._look_again, news)
+        if len(some) == SOCKETS_PER_TURN:
+            self._loop.call_soon(self._apply, news, sockets)
 
     def _concerned(self, news: "News") -> "list[SignedIn]":
         """Return the sockets that something may be about."""

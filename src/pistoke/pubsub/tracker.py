@@ -13,7 +13,7 @@ What is told are dictionaries. ``process`` is who says it, ``version`` how much 
 - ``changes``: lists of a topic, a key, whether they are there, and what is said of them or how long to wait for them.
 - ``state``: everybody who is there, lists of a topic, a key and what is said of them; in ``parts``, of which
   this is ``part``.
-- neither: the process is alive. Whoever knows another version than it says has missed something, and asks.
+- none of these: the process is alive. Whoever knows another version than it says has missed something, and asks.
 - ``ask``: the processes that are to tell their state, None for all; ``process`` is who asks.
 """
 
@@ -104,8 +104,9 @@ class Tracker:
         # What waits to be sent, and the task that sends it.
         self._outbox: "collections.deque[dict[str, Any]]" = collections.deque(maxlen=OUTBOX)
         self._sending: "asyncio.Task[None] | None" = None
-        # Whether the engine took what was sent last.
+        # Whether the engine took what was sent last, and when something of it came back, by the clock of the loop.
         self._sent = True
+        self._echoed = 0.0
         # Done when the others have had the time to answer.
         self._settled: "asyncio.Future[None] | None" = None
 
@@ -120,6 +121,7 @@ class Tracker:
         """Listen, and go on for a while."""
         if self._beating is None:
             self._line.take()
+            self._echoed = self.loop.time()
             self._settled = self.loop.create_future()
             if self.alone:
                 self._settled.set_result(None)
@@ -214,9 +216,12 @@ class Tracker:
     def _beat(self) -> None:
         """Tell that this process is alive; forget those that are not."""
         self._beating = self._later(HEARTBEAT, self._beat)
-        if self._present:
-            self._post()
-        for process in [name for name, other in self._others.items() if other.heard < self.loop.time() - TTL]:
+        self._post()
+        since = self.loop.time() - TTL
+        if self._echoed < since:
+            # The engine is away, and nobody can be heard.
+            return
+        for process in [name for name, other in self._others.items() if other.heard < since]:
             del self._others[process]
             self.table.replace(process, {}, 0)
 
@@ -254,6 +259,7 @@ class Tracker:
     def told(self, data: "dict[str, Any]") -> None:
         """Learn from another process."""
         if data["process"] == self.process:
+            self._echoed = self.loop.time()
             return
         if "ask" in data:
             if self._version and (data["ask"] is None or self.process in data["ask"]) and self._answering is None:
@@ -299,7 +305,7 @@ class Tracker:
         """Ask everybody: nothing was heard until now."""
         for other in self._others.values():
             other.version = None
-            other.asked = self.loop.time()
+            other.asked = other.heard = self.loop.time()
         self._ask()
         self._later(SETTLE, self._settle)
 
