@@ -93,7 +93,7 @@ async def test_sign_out(engine, monkeypatch):  # noqa: F811
                     # What is told while nobody hears is not heard; how it is found out is in test_signout.
                     await asyncio.sleep(1)
                 await there.apublish(registry.TOPIC, encode(signout.make_news("close", user="7")))
-                await soon(lambda: server.closed == 4401)
+                await soon(lambda server=server: server.closed == 4401)
                 server.leave()
                 await task
     finally:

@@ -1,6 +1,8 @@
 """Who is here: once each, in all processes, and without noise."""
 import asyncio
 import json
+import os
+import re
 import threading
 
 import pytest
@@ -554,3 +556,45 @@ async def test_plain_protocol_is_enough():
     async with Visitors(view) as visitors:
         await visitors.come()
     assert seen == [{"me": "hello"}]
+
+
+# The documentation
+
+PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "presence-and-signout.md")
+
+
+def snippets():
+    """Return the Python on the page."""
+    with open(PAGE, encoding="utf-8") as page:
+        return re.findall("```python\n(.*?)```", page.read(), re.S)
+
+
+async def test_view_of_the_page_works():
+    found = {}
+    exec(snippets()[0], found)
+
+    async def view(request):
+        request.user.get_username = lambda: "aino"
+        return await found["room"](request, "lobby")
+
+    view.websocket_protocol = found["room"].websocket_protocol
+    async with Visitors(view) as visitors:
+        server = await visitors.come("7")
+        await server.until(2)
+        assert json.loads(server.messages[0]) == {"here": {"7": {"name": "aino"}}}
+
+
+@pytest.mark.parametrize("number", range(len(snippets())))
+def test_python_of_the_page_is_python(number):
+    # Some of it awaits, as if it were in a view.
+    lines = ["    " + line for line in snippets()[number].splitlines()]
+    compile("async def view(request):\n" + "\n".join(lines), PAGE, "exec")
+
+
+def test_names_of_the_page_are_there():
+    import pistoke.pubsub
+
+    imports = re.findall("from pistoke.pubsub import (.*)", "".join(snippets()))
+    names = {name.strip() for line in imports for name in line.split(",")}
+    assert names == {"present", "present_sync", "disconnect", "adisconnect"}
+    assert names <= set(pistoke.pubsub.__all__)

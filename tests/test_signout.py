@@ -549,6 +549,32 @@ class TestDisconnect:
         assert set(await closed(*servers)) == {4401}
 
 
+class TestIndex:
+    def test_sockets_are_found_by_what_they_have_in_common(self):
+        index = registry.Index()
+        one, two = [object.__new__(registry.SignedIn) for _ in range(2)]
+        index.put("a", one)
+        index.put(None, one)
+        assert (index.of("a"), index.of("b"), index.of(None)) == ([one], [], [])
+        index.put("a", two)
+        index.put("a", two)
+        assert index.of("a") == [one, two]
+        index.drop("a", one)
+        index.drop("a", one)
+        assert index.of("a") == [two]
+        index.drop("b", one)
+        index.drop(None, one)
+        index.drop("a", two)
+        assert index.of("a") == [] and not index._found
+
+    def test_one_that_is_not_there_is_not_dropped(self):
+        index = registry.Index()
+        one, two = [object.__new__(registry.SignedIn) for _ in range(2)]
+        index.put("a", one)
+        index.drop("a", two)
+        assert index.of("a") == [one]
+
+
 class TestRaces:
     @with_sockets
     async def test_during_the_handshake(self, sockets, monkeypatch):

@@ -120,20 +120,35 @@ class SignedIn:
             self.expires = news["expires"]
 
 
-class Index(typing.Dict[str, "dict[SignedIn, None]"]):
+class Index:
     """Sockets by what they have in common."""
+
+    def __init__(self) -> None:
+        # One, or several as the keys of a dictionary: most have nothing in common, and that would be half of their cost.
+        self._found: "dict[str, SignedIn | dict[SignedIn, None]]" = {}
+
+    def of(self, key: "str | None") -> "list[SignedIn]":
+        """Return the sockets that have something in common."""
+        found = None if key is None else self._found.get(key)
+        return [] if found is None else [found] if isinstance(found, SignedIn) else list(found)
 
     def put(self, key: "str | None", signed_in: SignedIn) -> None:
         """Add a socket."""
-        if key is not None:
-            self.setdefault(key, {})[signed_in] = None
+        if key is None:
+            return
+        found = self._found.setdefault(key, signed_in)
+        if isinstance(found, dict):
+            found[signed_in] = None
+        elif found is not signed_in:
+            self._found[key] = {found: None, signed_in: None}
 
     def drop(self, key: "str | None", signed_in: SignedIn) -> None:
         """Take a socket away."""
-        if key is not None and key in self:
-            self[key].pop(signed_in, None)
-            if not self[key]:
-                del self[key]
+        found = None if key is None else self._found.get(key)
+        if isinstance(found, dict):
+            found.pop(signed_in, None)
+        if key is not None and (not found or found is signed_in):
+            self._found.pop(key, None)
 
 
 class Registry:
@@ -261,7 +276,7 @@ class Registry:
     def _concerned(self, news: "News") -> "list[SignedIn]":
         """Return the sockets that something may be about."""
         index, key = (self._of_user, "user") if news["session"] is None else (self._of_session, "session")
-        found = list(index.get(news[key], ()))
+        found = index.of(news[key])
         if news["topic"] is None:
             return found
         following = followers(news["topic"])
