@@ -2,6 +2,9 @@
 import asyncio
 import datetime
 import inspect
+import os
+import subprocess
+import sys
 
 import pytest
 import pytest_django
@@ -956,3 +959,37 @@ class TokenMiddleware:
         if "user" in request.GET:
             request.user = get_user_model().objects.get(username=request.GET["user"])
         return self.get_response(request)
+
+
+WITHOUT_USERS = """
+import asyncio
+import django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["pistoke.Pistoke"], MIDDLEWARE=["pistoke.middleware.WebsocketMiddleware"], ALLOWED_HOSTS=["*"],
+    SECRET_KEY="x", ROOT_URLCONF=__name__,
+)
+django.setup()
+from django.core.management import call_command
+from django.urls import path
+from pistoke.handler import WebsocketHandler
+from pistoke.pubsub import signout
+from tests.asgi import Server
+async def view(request):
+    async with request.present("room") as here:
+        await request.send(here.key)
+urlpatterns = [path("view/", view)]
+call_command("check", deploy=True, fail_level="CRITICAL")
+async def main():
+    server = Server("/view/")
+    await server.run(WebsocketHandler())
+    assert server.messages[0].startswith("socket-") and server.closed == 1000, server.sent
+asyncio.get_event_loop().run_until_complete(main())
+assert not signout.available and not signout._registries
+"""
+
+
+def test_project_without_users():
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path), PYTHONWARNINGS="ignore")
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    subprocess.run([sys.executable, "-c", WITHOUT_USERS], env=environment, check=True, timeout=60)
