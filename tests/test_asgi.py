@@ -34,6 +34,8 @@ async def test_a_socket_is_answered(application):
     assert server.messages == ["x"]
 
 
+# The thread of a page may have a connection that a test before it has made there, and closes it.
+@pytest.mark.django_db
 async def test_a_page_is_answered(application):
     events = [{"type": "http.request", "body": b""}]
     sent = []
