@@ -246,7 +246,7 @@ class RedisLayer(MemoryLayer):
     connections = Redis.connections
 
     def hurry(self, monkeypatch):
-        monkeypatch.setattr("pistoke.pubsub.channels.BEAT_EVERY", 0.3)
+        monkeypatch.setattr("pistoke.pubsub.channels.link.BEAT_EVERY", 0.3)
 
 
 class RedisPubSubLayer(RedisLayer):
@@ -305,9 +305,7 @@ class ClusterService:
 
     def is_whole(self):
         """Return whether each of them knows who has what."""
-        return all("cluster_state:ok" in node.call("CLUSTER", "INFO") for node in self.nodes) and all(
-            node.call("CLUSTER", "SLOTS").startswith("*3") for node in self.nodes
-        )
+        return all("cluster_state:ok" in node.call("CLUSTER", "INFO") for node in self.nodes)
 
     def stop(self, by=signal.SIGINT):
         """End them."""
@@ -354,7 +352,8 @@ class ClusterRedis(Redis):
         self.each("FLUSHALL")
 
     def connections(self):
-        return sum(answer.count("laddr=") - 1 for answer in self.each("CLIENT", "LIST"))
+        # One of them asks; over others the servers hand keys to each other.
+        return sum(answer.count("laddr=") - answer.count("cmd=restore") - 1 for answer in self.each("CLIENT", "LIST"))
 
 
 class PostgreSQL(Engine):

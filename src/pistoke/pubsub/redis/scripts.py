@@ -21,9 +21,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 if not epoch then
   epoch, last = ARGV[1], string.format('%.0f', now)
-  redis.call('DEL', KEYS[2])
   redis.call('HMSET', KEYS[1], 'epoch', epoch, 'offset', last)
+  redis.call('DEL', KEYS[2])
 end
+"""
+
+# Not at the beginning: where the memory is used up, a script is let through once it has written anything.
+REMEMBER = """
 if ARGV[2] ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
@@ -43,6 +47,9 @@ if ARGV[4] ~= '' then
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
 end
 redis.call('HSET', KEYS[1], 'offset', offset)
+"""
+    + REMEMBER
+    + """
 local position = epoch .. '-' .. offset
 redis.call(ARGV[6], KEYS[3], '@' .. position .. ' ' .. ARGV[5])
 return position
@@ -51,6 +58,7 @@ return position
 
 POSITION = (
     BEGIN
+    + REMEMBER
     + """
 return epoch .. '-' .. last
 """
@@ -60,6 +68,7 @@ return epoch .. '-' .. last
 # whether everything since could be found, and offsets and payloads by turns.
 MISSED = (
     BEGIN
+    + REMEMBER
     + """
 local answer = {epoch .. '-' .. last, 0}
 if ARGV[3] ~= epoch then
