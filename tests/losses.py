@@ -49,7 +49,7 @@ class Publisher:
     """Numbers that are published by one process after another."""
 
     def __init__(self, engine, topic, first, count):
-        self.engine, self.topic, self.end = engine, topic, first + count
+        self.engine, self.topic, self.first, self.end = engine, topic, first, first + count
         self.before = []
         self.voice = Voice(engine, "insist", topic, first, count)
 
@@ -61,7 +61,8 @@ class Publisher:
     def replace(self):
         """Kill the process, and have another one go on after what was accepted."""
         self.before += self.voice.kill()
-        first = int(self.before[-1][0]) + 1
+        # It may not have got to say anything.
+        first = int(self.before[-1][0]) + 1 if self.before else self.first
         self.voice = Voice(self.engine, "insist", self.topic, first, self.end - first)
 
 
@@ -114,7 +115,7 @@ def measure(engine, total, topic="kept.losses"):
     accepted = [words for publisher in publishers for words in publisher.before + publisher.voice.finish()]
     numbers = {int(number) for number, _ in accepted}
     for one in following:
-        wait_until_silent(one)
+        wait_until_silent(one, numbers, engine.survives_crash)
         one.voice.kill()
     return Figures(
         published=len(numbers),
@@ -125,10 +126,16 @@ def measure(engine, total, topic="kept.losses"):
     )
 
 
-def wait_until_silent(one, seconds=1):
-    """Wait until nothing has come for a second."""
-    count, since = -1, 0
-    while time.monotonic() - since < seconds:
+def wait_until_silent(one, numbers, survives_crash):
+    """Wait for what has to come at last, all numbers or word of a gap, and then until nothing has come for a while."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        heard = {words[-1] for words in one.heard}
+        if numbers <= {int(word) for word in heard - {"gap"}} if survives_crash else "gap" in heard:
+            break
+        time.sleep(0.05)
+    count, since = -1, time.monotonic()
+    while time.monotonic() - since < 0.3:
         if len(one.voice.lines) != count:
             count, since = len(one.voice.lines), time.monotonic()
         time.sleep(0.05)
