@@ -20,9 +20,13 @@ Follower = collections.namedtuple("Follower", "received lost twice disordered ga
 class Voice(threading.Thread):
     """What a worker says, line by line."""
 
+    #: All of them: whatever happens, none is left behind to publish for ever.
+    processes = []
+
     def __init__(self, engine, *words):
         super().__init__(daemon=True)
         self.process = engine.worker(*words)
+        self.processes.append(self.process)
         self.lines = []
         self.start()
 
@@ -95,6 +99,16 @@ class Following:
 
 def measure(engine, total, topic="kept.losses"):
     """Return what came of ``total`` numbers published on an engine that is running."""
+    try:
+        return _measure(engine, total, topic)
+    finally:
+        while Voice.processes:
+            process = Voice.processes.pop()
+            process.kill()
+            process.wait(PATIENCE)
+
+
+def _measure(engine, total, topic):
     began = time.monotonic()
     following = [Following(engine, topic), Following(engine, topic)]
     half = total // 2
