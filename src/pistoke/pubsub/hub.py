@@ -26,6 +26,9 @@ MEMBERS_PER_TURN = 256
 #: How long the connection is kept when nobody follows anything any more, in seconds.
 LINGER = 5
 
+#: Of how many topics the histories are asked for at once: each alone would wait for its answer.
+TOPICS_AT_ONCE = 100
+
 #: The first and the longest pause between attempts to read a history, in seconds; each is twice the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2
 
@@ -220,10 +223,14 @@ class Hub:
 
         Called by a link that has subscribed to all :attr:`topics` again, before it passes on what comes then.
         """
-        for topic in self.topics:
-            channel = self._channels.get(topic)
-            if channel is not None and await self._was_heard(channel):
-                await self._catch_up(channel)
+        topics = self.topics
+        for start in range(0, len(topics), TOPICS_AT_ONCE):
+            await asyncio.gather(*map(self._restore, topics[start : start + TOPICS_AT_ONCE]))
+
+    async def _restore(self, topic: str) -> None:
+        channel = self._channels.get(topic)
+        if channel is not None and await self._was_heard(channel):
+            await self._catch_up(channel)
 
     async def _was_heard(self, channel: Channel) -> bool:
         """Return whether a topic may have missed something: not where it is followed since the engine is back."""
