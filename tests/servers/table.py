@@ -7,6 +7,7 @@ runs them and writes what it has found into the page. With ``--collect-only`` it
 """
 
 import collections
+import os
 import platform
 import re
 import sys
@@ -98,10 +99,8 @@ class Table:
         self.outcomes = None if session.config.option.collectonly else {}
 
     def pytest_runtest_logreport(self, report):
-        """Note how a phase of a test went; a second chance counts, and not what came before it."""
-        if report.outcome == "rerun":
-            self.outcomes.pop(report.nodeid, None)
-        elif report.when == "call" or report.outcome != "passed":
+        """Note how a phase of a test went."""
+        if report.when == "call" or report.outcome != "passed":
             self.outcomes.setdefault(report.nodeid, []).append(report.outcome)
 
     # What is written
@@ -190,6 +189,9 @@ def main(page, *arguments):
     tests = Path(__file__).parent
     # It warns that servers were imported before it was.
     options = ["-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    # What holds only at a second try does not hold.
+    options += ["-p", "no:rerunfailures"]
+    os.environ.pop("PYTEST_ADDOPTS", None)
     # What looks at the page comes after it.
     options += ["--ignore", str(tests / "test_table.py")]
     status = pytest.main([str(tests), *options, *arguments], plugins=[table])

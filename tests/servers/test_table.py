@@ -1,6 +1,5 @@
 """The page about servers says what the tests ask of them."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,11 +13,9 @@ PAGE = REPOSITORY / "docs" / "servers.md"
 def test_page_has_the_behaviours_and_limits_that_the_marks_say(tmp_path):
     page = tmp_path / "servers.md"
     shutil.copy(str(PAGE), str(page))
-    # Without the options of this run: how many failures end it, say.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     command = [sys.executable, "-m", "tests.servers.table", str(page), "--collect-only"]
     done = subprocess.run(
-        command, cwd=str(REPOSITORY), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=4 * PATIENCE
+        command, cwd=str(REPOSITORY), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=4 * PATIENCE
     )
     assert done.returncode == 0, done.stdout.decode("utf-8", "replace")[-3000:]
     promised, said = page.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8")

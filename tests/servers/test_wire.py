@@ -115,6 +115,7 @@ class TestHandshake:
         ids=["bad key", "HTTP 1.0", "POST", "long header"],
     )
     @pytest.mark.behaviour("A handshake that only some accept (a short key, HTTP/1.0, a header of 200 KB …) harms nobody")
+    @DEAF
     @pytest.mark.logs("WARNING django", "^Traceback", "Invalid|invalid")
     def test_what_is_hardly_a_handshake_harms_nobody(self, server, request_line, headers):
         answer_to(server, handshake_lines(server, request_line, b"websocket", *headers))

@@ -14,6 +14,7 @@ SOCKETS = [
     views.two_readers,
     views.two_writers,
     views.polls,
+    views.polls_at_once,
     views.sends_much,
     views.insists,
     views.reads_later,

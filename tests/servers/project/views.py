@@ -125,7 +125,7 @@ async def two_writers(request):
     await asyncio.gather(writer("a"), writer("b"))
 
 
-async def polls(request):
+async def polls_at_once(request):
     """Read with time-outs that are shorter than the pauses of the client; answer with all that was read."""
     messages = []
     while len(messages) < 100:
@@ -140,6 +140,12 @@ async def polls(request):
             # Nothing was there in time.
             pass
     await request.send(",".join(messages))
+
+
+@WebsocketProtocol
+async def polls(request):
+    """Do the same on a socket that is open already."""
+    await polls_at_once(request)
 
 
 @journalled
