@@ -94,6 +94,25 @@ class TestSettings:
             brokers["default"]
 
     @tidy
+    async def test_user_with_the_permissions_that_are_described(self, engine):
+        commands = "eval evalsha publish subscribe unsubscribe ping hmget hmset hset del exists pexpire time xadd xrange"
+        rules = ["on", ">word", "~pistoke:*", "&pistoke:*", "-@all"] + ["+" + name for name in commands.split()]
+        engine.service.call("ACL", "SETUSER", "ours", *rules)
+        location = engine.location.replace("://", "://ours:word@")
+        with configured(engine, location=location):
+            since = await aposition("kept.acl")
+            await apublish("kept.acl", 1)
+            async with subscribe("kept.acl", "t", since={"kept.acl": since}) as messages:
+                await apublish("t", 2)
+                assert sorted(await take(messages, 2)) == [1, 2]
+            await brokers["default"].aclose()
+        with configured(engine, location=location, prefix="another:"):
+            for attempt in (apublish("t", 1), subscribe("t").__aenter__()):
+                with pytest.raises(BrokerUnavailable, match="(?i)no permissions"):
+                    await attempt
+            await brokers["default"].aclose()
+
+    @tidy
     async def test_servers_share_the_topics(self, engine):
         other = kinds.Redis().start()
         try:
