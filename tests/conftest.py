@@ -12,7 +12,9 @@ except ImportError:
     # Python 3.6 has none.
     contextvars = None
 #: Where tests start processes (servers, browsers) and wait for them. On a busy machine one now and then is too slow.
-WITH_PROCESSES = ("servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "reliability")
+WITH_PROCESSES = (
+    "servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "broker", "reliability", "fuzz"
+)
 
 #: What depends on the Python so little that one run of it is enough: the matrix leaves it out.
 ONCE = ("browser", "test_benchmarks", "test_packaging")
