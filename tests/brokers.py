@@ -27,7 +27,7 @@ class Engine:
     backend = None
     #: The kind of service behind it, None where there is none.
     kind = None
-    #: Whether it can keep a history; whether it reaches other processes; whether a history survives a restart.
+    #: Whether it can keep a history; whether tests of several processes are worth it; whether a history survives a restart.
     history = True
     processes = True
     durable = True
@@ -254,6 +254,8 @@ class RedisPubSubLayer(RedisLayer):
 
     name = "channels-redis-pubsub"
     layer = "tests.layers.PubSubLayer"
+    # As with the other one.
+    processes = False
 
     async def close(self):
         # It closes its connections when the event loop is closed; here that is too late.
@@ -328,8 +330,8 @@ class ClusterRedis(Redis):
 
     name = "redis-cluster"
     kind = ClusterService
-    # Three seconds each time.
-    restarts = False
+    # As with one server. A restart takes three seconds.
+    processes = restarts = False
     # Two for each of the servers.
     most_connections = 6
 

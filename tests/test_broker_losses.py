@@ -11,10 +11,10 @@ ENGINES = kinds.engines("history", "kind", "restarts")
 def test_nothing_is_lost_in_silence(kind):
     engine = kind()
     try:
-        figures = measure(engine.start(), 3000)
+        figures = measure(engine.start(), 2000)
     finally:
         engine.remove()
-    assert figures.published == 3000
+    assert figures.published == 2000
     # What was in flight when a publisher was killed, or the engine, is published again.
     assert figures.repeated <= figures.refused + 1
     for follower in figures.followers:
