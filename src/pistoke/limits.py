@@ -23,6 +23,8 @@ if typing.TYPE_CHECKING:
     from .request import WebsocketRequest
     from .socket import Socket
 
+    Kind = typing.Tuple[str, typing.Callable[[Any], bool]]
+
 logger: logging.Logger = logging.getLogger("django.request")
 
 #: When a client that was refused may come back, in seconds.
@@ -44,14 +46,18 @@ def is_rate(value: object) -> bool:
     return isinstance(value, (tuple, list)) and len(value) == 2 and is_count(value[0]) and is_time(value[1])
 
 
-COUNT = ("a whole number above zero", is_count)
-COUNT_OR_NONE = ("a whole number above zero, or None", lambda value: value is None or is_count(value))
-TIME_OR_NONE = ("a number of seconds above zero, or None", lambda value: value is None or is_time(value))
-RATE_OR_NONE = ("a pair (messages, seconds), both above zero, or None", lambda value: value is None or is_rate(value))
+#: What a limit may be, in words, and what tells whether a value is that.
+COUNT: "Kind" = ("a whole number above zero", is_count)
+COUNT_OR_NONE: "Kind" = ("a whole number above zero, or None", lambda value: value is None or is_count(value))
+TIME_OR_NONE: "Kind" = ("a number of seconds above zero, or None", lambda value: value is None or is_time(value))
+RATE_OR_NONE: "Kind" = (
+    "a pair (messages, seconds), both above zero, or None",
+    lambda value: value is None or is_rate(value),
+)
 
 #: Every limit by its name (as an argument of the decorator; a setting is called ``PISTOKE_…``, in capitals): what it may be
 #: in words, and a function that tells whether a value is that.
-LIMITS: "dict[str, tuple[str, typing.Callable[[Any], bool]]]" = {
+LIMITS: "dict[str, Kind]" = {
     "max_message_size": COUNT_OR_NONE,
     "inbound_messages": COUNT,
     "inbound_bytes": COUNT,
