@@ -57,13 +57,20 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 def run(test, seconds=60):
-    """Run a coroutine to its end; fail where it leaves tasks or reports to the loop's exception handler behind."""
-    loop = asyncio.new_event_loop()
+    """Run a coroutine to its end, in a loop of its own."""
+    run_in(asyncio.new_event_loop(), asyncio.wait_for(test, seconds))
+
+
+def run_in(loop, coroutine):
+    """Run a coroutine to its end, and close the loop; return its result.
+
+    Fails where it leaves tasks or reports to the loop's exception handler behind.
+    """
     reports = []
     loop.set_exception_handler(lambda loop, context: reports.append(context))
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(asyncio.wait_for(test, seconds))
+        result = loop.run_until_complete(coroutine)
         left = pending_tasks(loop)
     finally:
         for task in pending_tasks(loop):
@@ -74,6 +81,7 @@ def run(test, seconds=60):
         loop.close()
     assert not left, "tasks left behind: {}".format(left)
     assert not reports, "reported to the event loop: {}".format(reports)
+    return result
 
 
 def pending_tasks(loop):

@@ -50,22 +50,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run(coroutine):
     """Run a coroutine to its end in a virtual loop; return its result, and fail where it leaves something behind."""
-    from .conftest import pending_tasks
+    from .conftest import run_in
 
-    loop = VirtualLoop()
-    reports = []
-    loop.set_exception_handler(lambda loop, context: reports.append(context))
-    asyncio.set_event_loop(loop)
-    try:
-        result = loop.run_until_complete(coroutine)
-        left = pending_tasks(loop)
-    finally:
-        for task in pending_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        asyncio.set_event_loop(None)
-        loop.close()
-    assert not left, "tasks left behind: {}".format(left)
-    assert not reports, "reported to the event loop: {}".format(reports)
-    return result
+    return run_in(VirtualLoop(), coroutine)
