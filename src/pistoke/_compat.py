@@ -222,6 +222,7 @@ def run_all_thread_sensitive_code_in(executor: "Executor") -> None:
     """Run the thread-sensitive code of the whole process in ``executor``, where there are no contexts."""
     SyncToAsync.single_thread_executor = executor  # type: ignore[assignment]  # any executor will do
 
+
 def calling_loop() -> "asyncio.AbstractEventLoop | None":
     """Return the event loop that waits for the synchronous code of this thread, or runs in it; None where none does."""
     return running_loop_or_none() or getattr(SyncToAsync.threadlocal, "main_event_loop", None)
