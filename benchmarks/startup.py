@@ -28,7 +28,8 @@ def start(variant):
     done = subprocess.run(
         [variant.python, "-c", PROGRAM.format(variant.module)],
         cwd=HERE.parent,
-        env=dict(os.environ, **dict(variant.environment)),
+        # The peers are installed, and so compiled; ours is as well, unless that is forbidden here.
+        env=dict(os.environ, PYTHONDONTWRITEBYTECODE="", **dict(variant.environment)),
         stdout=subprocess.PIPE,
         check=True,
         timeout=60,

@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from pistoke import threads
+from pistoke.database import connected, has_open_work
 from pistoke.handler import WebsocketHandler
 from pistoke.threads import Lane
 
@@ -97,7 +97,7 @@ async def test_every_call_can_fail(name, fault, caplog, pool, database, monkeypa
         await until(lambda: idle(pool))
         check(scenario, server, journal, caplog.records)
         assert call(pool, Lane(), count) % 2 == 0, "a transaction was torn"
-        assert not call(pool, Lane(), lambda: any(threads.has_open_work(item) for item in threads.connected()))
+        assert not call(pool, Lane(), lambda: any(has_open_work(item) for item in connected()))
         if server.calls < at:
             break
     # A socket has one call at a time.

@@ -18,7 +18,7 @@ from pistoke.pubsub.message import Message, encode
 
 from .asgi import Server, urls
 
-HISTORY = {"default": {"HISTORY": {"kept.*": {"size": 3, "ttl": 60}}}}
+HISTORY = {"default": {"HISTORY": {"kept.*": {"size": 3, "ttl": 60}, "long.*": {"size": 1000, "ttl": 60}}}}
 
 
 @pytest.fixture(autouse=True)
@@ -281,6 +281,83 @@ class TestFollow:
 
         server = await self.follow(script, slow="latest", published=())
         assert messages_of(server) == ["0", "4"]
+
+    async def test_what_was_missed_goes_before_what_the_view_sends(self):
+        since = await aposition("long.t")
+        for number in range(600):
+            await apublish("long.t", str(number))
+
+        async def view(request):
+            async with request.follow("long.t", since=since) as following:
+                assert following.recovered
+                await request.send("the view's")
+                await apublish("long.t", "live")
+
+        async def script(server):
+            server.hold()
+            await nothing(server)
+            server.release()
+            while not closes(server):
+                await asyncio.sleep(0)
+
+        server = await self.run(view, script)
+        assert messages_of(server) == [*map(str, range(600)), "the view's", "live"]
+
+    async def test_what_comes_meanwhile_comes_after_that(self):
+        since = await aposition("kept.t")
+        await apublish("kept.t", "missed")
+        entered = []
+
+        async def view(request):
+            async with request.follow("kept.t", since=since):
+                entered.append(request)
+                async for _ in request:
+                    pass
+
+        async def script(server):
+            server.hold()
+            while not hub().topics:
+                await asyncio.sleep(0)
+            await nothing(server)
+            await apublish("kept.t", "meanwhile")
+            await nothing(server)
+            assert not entered
+            server.release()
+            while len(messages_of(server)) < 2:
+                await asyncio.sleep(0)
+            assert entered
+
+        server = await self.run(view, script)
+        assert messages_of(server) == ["missed", "meanwhile"]
+
+    async def test_client_that_leaves_while_it_gets_what_it_missed(self):
+        since = await aposition("kept.t")
+        for number in range(3):
+            await apublish("kept.t", str(number))
+        ended = []
+
+        async def view(request):
+            try:
+                async with request.follow("kept.t", since=since):
+                    async for _ in request:
+                        pass
+            finally:
+                ended.append(request)
+
+        async def script(server):
+            server.hold()
+            while not hub().topics:
+                await asyncio.sleep(0)
+            server.leave()
+            await nothing(server)
+            server.release()
+
+        await self.run(view, script)
+        assert ended
+
+    async def test_text_that_no_client_could_be_sent_is_refused(self):
+        with pytest.raises(UnicodeEncodeError):
+            await apublish("t", "\ud800")
 
     async def test_everybody_gets_it(self):
         joined, tasks, servers = [], [], [Server("/view/") for _ in range(600)]

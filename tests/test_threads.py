@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 import threading
+import time
 import types
 import weakref
 from concurrent.futures import CancelledError
@@ -18,6 +19,7 @@ from django.db import connections, transaction
 from django.db.utils import InterfaceError, OperationalError
 from django.test import override_settings
 
+from pistoke import database as database_module
 from pistoke import threads
 from pistoke._compat import (
     HAS_LOCALS_IN_CONTEXT,
@@ -25,6 +27,7 @@ from pistoke._compat import (
     copy_context,
     thread_sensitive_context,
 )
+from pistoke.database import THREAD_NAME
 from pistoke.handler import WebsocketHandler
 from pistoke.threads import Lane, Pool, Worker
 
@@ -77,7 +80,8 @@ def submit(pool, lane, function, *args):
 
 def call(pool, lane, function, *args):
     """Return what a call of a lane comes to."""
-    return submit(pool, lane, function, *args).result(SECONDS)
+    future = submit(pool, lane, function, *args)
+    return future.result() if future.done() else future.result(SECONDS)
 
 
 def name():
@@ -126,7 +130,7 @@ def test_no_more_threads_are_made_than_the_setting_says(pool):
 @pytest.mark.parametrize("number", [0, -1, 1])
 def test_there_is_one_thread_at_least(pool, number):
     with override_settings(PISTOKE_DATABASE_THREADS=number):
-        assert call(pool, Lane(), name) == call(pool, Lane(), name) == threads.THREAD_NAME + "1"
+        assert call(pool, Lane(), name) == call(pool, Lane(), name) == THREAD_NAME + "1"
 
 
 @with_pool
@@ -255,7 +259,7 @@ def test_whatever_a_call_raises_is_its_result_and_the_thread_goes_on(pool, excep
     with pytest.raises(exception, match="oops"):
         call(pool, lane, fails)
     with override_settings(PISTOKE_DATABASE_THREADS=1):
-        assert call(pool, lane, name) == threads.THREAD_NAME + "1"
+        assert call(pool, lane, name) == THREAD_NAME + "1"
 
 
 @with_pool
@@ -291,7 +295,7 @@ def test_others_do_the_work_where_the_system_has_no_more_threads(pool, monkeypat
     monkeypatch.setattr(threading.Thread, "start", no_more_threads)
     waiting = submit(pool, Lane(), name)
     gate.set()
-    assert slow.result(SECONDS) and waiting.result(SECONDS) == threads.THREAD_NAME + "1"
+    assert slow.result(SECONDS) and waiting.result(SECONDS) == THREAD_NAME + "1"
 
 
 def no_more_threads(thread):
@@ -305,7 +309,7 @@ def test_a_system_without_threads_is_an_error(pool, monkeypatch):
         patch.setattr(threading.Thread, "start", no_more_threads)
         with pytest.raises(RuntimeError, match="can't start"):
             submit(pool, lane, name)
-    assert call(pool, lane, name) == threads.THREAD_NAME + "1"
+    assert call(pool, lane, name) == THREAD_NAME + "1"
 
 
 @with_pool
@@ -314,7 +318,7 @@ def test_a_larger_setting_lets_the_pool_grow(pool):
     with override_settings(PISTOKE_DATABASE_THREADS=1):
         slow = submit(pool, Lane(), gate.wait, SECONDS)
     with override_settings(PISTOKE_DATABASE_THREADS=2):
-        assert call(pool, Lane(), name) == threads.THREAD_NAME + "2"
+        assert call(pool, Lane(), name) == THREAD_NAME + "2"
     gate.set()
     slow.result(SECONDS)
 
@@ -478,7 +482,8 @@ def test_an_open_iterator_keeps_its_thread(pool, database):
 
 @with_pool
 def test_an_iterator_that_is_dropped_gives_its_thread_back(pool, database, monkeypatch):
-    monkeypatch.setattr(threads, "IDLE_SECOND", 0.01)
+    for module in (database_module, threads):
+        monkeypatch.setattr(module, "IDLE_SECOND", 0.01)
     lane = Lane()
     for model in "abc":
         call(pool, lane, insert, model)
@@ -571,7 +576,7 @@ def connection(database):
 @pytest.mark.parametrize(("age", "seconds"), [(0, 1), (0.5, 1), (1, 1), (60, 60), (None, None)])
 def test_a_connection_is_kept_as_long_as_the_setting_says_but_a_second_at_least(age, seconds, database):
     database["CONN_MAX_AGE"] = age
-    assert threads.seconds_to_idle(connections[ALIAS]) == seconds
+    assert database_module.seconds_to_idle(connections[ALIAS]) == seconds
 
 
 @pytest.mark.parametrize("age", [0, 60])
@@ -669,9 +674,9 @@ def test_a_connection_that_the_driver_knows_to_be_lost_is_looked_at(raw, connect
     def fileno():
         raise InterfaceError("connection already closed")
 
-    assert not threads.has_news(connection)
+    assert not database_module.has_news(connection)
     raw.fileno = fileno
-    assert threads.has_news(connection)
+    assert database_module.has_news(connection)
 
 
 def test_a_file_descriptor_may_be_large(raw, connection):
@@ -679,9 +684,9 @@ def test_a_file_descriptor_may_be_large(raw, connection):
     large = fcntl.fcntl(raw.socket, fcntl.F_DUPFD, 1500)
     raw.fileno = lambda: large
     try:
-        assert not threads.has_news(connection)
+        assert not database_module.has_news(connection)
         raw.database.send(b"x")
-        assert threads.has_news(connection)
+        assert database_module.has_news(connection)
     finally:
         os.close(large)
 
@@ -710,7 +715,7 @@ class Pooled:
 
 def test_a_connection_of_a_pool_is_given_back_after_each_call(worker, monkeypatch):
     connection = Pooled("good")
-    monkeypatch.setattr(threads, "thread_connections", lambda: [connection])
+    monkeypatch.setattr("pistoke.database.thread_connections", lambda: [connection])
     connection.in_atomic_block = True
     assert worker._after_call() is True and connection.connection == "good"
     connection.in_atomic_block = False
@@ -719,7 +724,7 @@ def test_a_connection_of_a_pool_is_given_back_after_each_call(worker, monkeypatc
 
 def test_a_connection_of_a_pool_that_has_failed_is_given_back_too(worker, monkeypatch):
     connection = Pooled("broken")
-    monkeypatch.setattr(threads, "thread_connections", lambda: [connection])
+    monkeypatch.setattr("pistoke.database.thread_connections", lambda: [connection])
     connection.errors_occurred = True
     assert worker._after_call() is False and connection.connection is None and worker.pool.failures == 1
 
@@ -779,7 +784,8 @@ def test_a_driver_that_fails_is_logged_and_survived(connection, worker, clock, m
 
 @with_pool
 def test_an_idle_connection_is_closed_in_its_own_thread(pool, database, monkeypatch):
-    monkeypatch.setattr(threads, "IDLE_SECOND", 0.01)
+    for module in (database_module, threads):
+        monkeypatch.setattr(module, "IDLE_SECOND", 0.01)
     database["CONN_MAX_AGE"] = 0
     closed = threading.Event()
 
@@ -852,8 +858,8 @@ async def run(view):
 @with_pool
 async def test_the_synchronous_code_of_a_socket_runs_in_the_pool(pool):
     async def view(request):
-        assert (await sync_to_async(name)()).startswith(threads.THREAD_NAME)
-        assert (await asyncio.ensure_future(sync_to_async(name)())).startswith(threads.THREAD_NAME)
+        assert (await sync_to_async(name)()).startswith(THREAD_NAME)
+        assert (await asyncio.ensure_future(sync_to_async(name)())).startswith(THREAD_NAME)
 
     await run(view)
 
@@ -861,7 +867,7 @@ async def test_the_synchronous_code_of_a_socket_runs_in_the_pool(pool):
 @with_pool
 async def test_it_does_not_where_tests_say_so():
     async def view(request):
-        assert not (await sync_to_async(name)()).startswith(threads.THREAD_NAME)
+        assert not (await sync_to_async(name)()).startswith(THREAD_NAME)
 
     handler = WebsocketHandler()
     handler.use_database_threads = False
@@ -984,12 +990,24 @@ async def test_a_cancelled_view_may_clean_up_in_its_thread(pool, database):
     assert order == ["call", "clean-up"]
 
 
-class TestStandStill:
-    def test_short_call_has_ended_when_it_was_submitted(self, pool, monkeypatch):
-        monkeypatch.setattr(threads, "SHORT", SECONDS)
-        assert pool.submit(lambda: "quick").done()
+def compute():
+    """Keep a thread busy for longer than it takes to begin."""
+    return sum(range(20000))
 
-    def test_nobody_waits_for_a_long_call(self, pool):
+
+class TestStandStill:
+    """The event loop waits for short calls, and only for those."""
+
+    @pytest.fixture(autouse=True)
+    def patience(self, monkeypatch):
+        """Take no call for a long one because the machine has other work."""
+        monkeypatch.setattr(threads, "SHORT", SECONDS)
+
+    def test_short_call_has_ended_when_it_was_submitted(self, pool):
+        assert pool.submit(compute).done()
+
+    def test_nobody_waits_for_a_long_call(self, pool, monkeypatch):
+        monkeypatch.setattr(threads, "SHORT", 0.002)
         gate = threading.Event()
         long = pool.submit(gate.wait, SECONDS)
         assert not long.done()
@@ -997,22 +1015,54 @@ class TestStandStill:
         assert long.result(SECONDS)
 
     @with_pool
-    def test_after_a_long_call_the_next_ones_are_not_waited_for(self, pool, monkeypatch):
-        monkeypatch.setattr(threads, "CALLS_AFTER_LONG", 2)
+    def test_after_long_calls_fewer_and_fewer_are_waited_for(self, pool, monkeypatch):
+        monkeypatch.setattr(threads, "SHORT", 0.002)
         gate = threading.Event()
-        futures = [pool.submit(gate.wait, SECONDS) for _ in range(2)]
+        long = [pool.submit(gate.wait, SECONDS) for _ in range(3)]  # the first and the third are waited for
         monkeypatch.setattr(threads, "SHORT", SECONDS)
-        futures.append(pool.submit(gate.wait, SECONDS))
-        assert not any(future.done() for future in futures)
+        later = [pool.submit(gate.wait, SECONDS) for _ in range(2)]
+        assert not any(future.done() for future in long + later)
         gate.set()
-        assert pool.submit(lambda: "waited for").done()
+        assert pool.submit(compute).done()
+        assert pool.submit(compute).done()
 
-    def test_call_that_raises_is_waited_for_too(self, pool, monkeypatch):
-        monkeypatch.setattr(threads, "SHORT", SECONDS)
+    @with_pool
+    def test_after_so_many_long_calls_one_is_waited_for_all_the_same(self, pool, monkeypatch):
+        monkeypatch.setattr(threads, "CALLS_AFTER_LONG", 2)
+        for _ in range(1 + 1 + 1 + 2 + 1 + 2):
+            pool.submit(time.sleep, 0.001)
+        patience = pool._patience
+        assert (patience._unawaited, patience._after_long) == (0, 2)
+
+    @with_pool
+    def test_a_call_that_mostly_waits_is_none_to_wait_for(self, pool):
+        assert pool.submit(time.sleep, 0.01).done()
+        gate = threading.Event()
+        far = pool.submit(gate.wait, SECONDS)
+        assert not far.done()
+        gate.set()
+
+    def test_call_that_raises_is_waited_for_too(self, pool):
         future = pool.submit(lambda: 1 / 0)
         assert future.done()
         with pytest.raises(ZeroDivisionError):
             future.result()
+
+    @with_pool
+    async def test_what_is_done_is_gone_on_with_at_once(self, pool):
+        threads.enter(Lane())
+        ticks = []
+        asyncio.get_event_loop().call_soon(ticks.append, "turn")
+        assert await sync_to_async(compute)() and not ticks
+
+    @with_pool
+    async def test_a_view_of_short_calls_lets_the_event_loop_have_its_turns(self, pool):
+        threads.enter(Lane())
+        ticks = []
+        asyncio.get_event_loop().call_soon(ticks.append, "turn")
+        for _ in range(threads.AT_ONCE + 1):
+            assert await sync_to_async(compute)()
+        assert ticks
 
 
 @pytest.mark.skipif(HAS_THREAD_SENSITIVE_CONTEXT, reason="this is for Python 3.6")
@@ -1023,4 +1073,4 @@ async def test_there_is_one_thread_for_all_sockets_without_contexts(pool):
         names.add(await sync_to_async(name)())
 
     await run_many(view, 3)
-    assert names == {threads.THREAD_NAME + "1"}
+    assert names == {THREAD_NAME + "1"}

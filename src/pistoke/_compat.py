@@ -5,8 +5,10 @@ import builtins
 import contextlib
 import functools
 import inspect
+import logging
 import queue
 import sys
+import time
 import typing
 
 import django
@@ -65,6 +67,12 @@ else:
 
 #: What a task group raises where one of its tasks raised something that is no Exception: a disconnect, say.
 BaseExceptionGroup = getattr(builtins, "BaseExceptionGroup", Exception)
+
+#: The processor time of the current thread, in seconds.
+if sys.version_info >= (3, 7):
+    thread_time = time.thread_time
+else:
+    thread_time = functools.partial(time.clock_gettime, time.CLOCK_THREAD_CPUTIME_ID)
 
 # Coroutine functions -------------------------------------------------------------------------------------------------
 
@@ -300,3 +308,18 @@ else:
     def send_signal(signal: "Signal", **arguments: typing.Any) -> typing.Awaitable[object]:
         """Return an awaitable that sends a signal, its receivers in a thread."""
         return sync.sync_to_async(signal.send)(**arguments)
+
+if django.VERSION >= (3, 2):
+
+    def send_robust(signal: "Signal", sender: object, **arguments: typing.Any) -> None:
+        """Send a signal; log a receiver that raises."""
+        signal.send_robust(sender, **arguments)
+
+else:
+
+    def send_robust(signal: "Signal", sender: object, **arguments: typing.Any) -> None:
+        """Send a signal; log a receiver that raises, which Django 3.1 does not by itself."""
+        for receiver, outcome in signal.send_robust(sender, **arguments):
+            if isinstance(outcome, Exception):
+                logger = logging.getLogger("django.dispatch")
+                logger.error("Error calling %r in Signal.send_robust()", receiver, exc_info=outcome)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import types
 import typing
 from typing import Any
 
@@ -258,13 +259,31 @@ class Socket(Inbound):
         except Exception as exc:
             raise self._send_failed() from exc
 
-    async def relay(self, event: "Event") -> None:
-        """Send a message as :meth:`send` does, that was made an event for many sockets."""
-        if not self.turn:
-            await self._next_turn()
-        self.turn -= 1
+    def relay(self, event: "Event") -> "typing.Awaitable[None] | None":
+        """Begin to send a message that was made an event for many sockets; return what is left to await, None if nothing.
+
+        Raises as :meth:`send` does. The caller is to let the event loop have its turns.
+        """
+        if not self.listened_to:
+            return self._relay_late(event)
         try:
-            await self._asgi_send(event)
+            # Without a coroutine of our own around the server's: a delivery takes 1.13 times as long as a bare one instead
+            # of 1.18.
+            rest = step(self._asgi_send(event))
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            raise self._send_failed() from exc
+        return None if rest is None else self._relayed(rest)
+
+    async def _relay_late(self, event: "Event") -> None:
+        """Send a message of somebody else where the socket is not open: yet, or any more."""
+        await self._next_turn()
+        await self._relayed(self._asgi_send(event))
+
+    async def _relayed(self, sending: "typing.Awaitable[None]") -> None:
+        try:
+            await sending
         except asyncio.CancelledError:
             raise
         except Exception as exc:
@@ -388,3 +407,35 @@ def message_event(message: object) -> "Event":
             type(message).__name__
         )
     )
+
+
+def step(awaitable: "typing.Awaitable[None]") -> "typing.Awaitable[None] | None":
+    """Run what can be awaited until it has to wait; return the rest of it, None where nothing is left."""
+    coroutine = awaitable if type(awaitable) is types.CoroutineType else coroutine_of(awaitable)
+    try:
+        awaited = coroutine.send(None)
+    except StopIteration:
+        return None
+    return resumed(coroutine, awaited)
+
+
+async def coroutine_of(awaitable: "typing.Awaitable[None]") -> None:
+    """Await something: what can only be awaited cannot be stepped."""
+    await awaitable
+
+
+@types.coroutine
+def resumed(
+    coroutine: "typing.Coroutine[Any, Any, None]", awaited: Any
+) -> "typing.Generator[Any, Any, None]":
+    """Go on with a coroutine that was stepped once and has come to wait for something."""
+    try:
+        while True:
+            try:
+                yield awaited
+            except BaseException as exc:
+                awaited = coroutine.throw(exc)
+            else:
+                awaited = coroutine.send(None)
+    except StopIteration:
+        return

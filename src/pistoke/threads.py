@@ -9,18 +9,14 @@ asgiref asks for an executor each time ``sync_to_async`` is called; the pool fin
 """
 
 import collections
-import contextlib
 import logging
 import queue
-import select
 import threading
 import time
 import typing
-import weakref
 from concurrent.futures import Executor, Future, TimeoutError
 from typing import Any
 
-from django.db import connections
 from django.db.backends.signals import connection_created
 
 from ._compat import (
@@ -29,10 +25,21 @@ from ._compat import (
     SimpleQueue,
     enter_thread_sensitive_context,
     run_all_thread_sensitive_code_in,
-    thread_connections,
+    running_loop_or_none,
     thread_sensitive_context,
+    thread_time,
 )
 from .conf import conf
+from .database import (
+    IDLE_SECOND,
+    THREAD_NAME,
+    connected,
+    drop_open_work,
+    has_news,
+    has_open_work,
+    is_pooled,
+    seconds_to_idle,
+)
 
 if typing.TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -41,14 +48,11 @@ if typing.TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("pistoke")
 
-#: How long a connection is trusted after it was used, and the shortest time it is kept, in seconds.
-IDLE_SECOND = 1
-
-#: How long the event loop stands still for a call, in seconds; after one that took longer, how many it lets go their way.
+#: How long the event loop stands still for a call, in seconds; after calls that took longer, how many it lets go their way.
 SHORT = 0.002
 CALLS_AFTER_LONG = 256
-
-THREAD_NAME = "pistoke-"
+#: After how many calls of a socket in a row that were short the event loop gets a turn all the same.
+AT_ONCE = 4
 
 # The lane whose calls those of a context are; in a thread its worker, the lane whose call it is running, and whether the
 # connections are doubtful.
@@ -59,7 +63,7 @@ _running = threading.local()
 class Lane:
     """The calls of one socket: one at a time, in the order they were made."""
 
-    __slots__ = ("busy", "calls", "worker")
+    __slots__ = ("at_once", "busy", "calls", "worker")
 
     def __init__(self) -> None:
         # Whether a call is under way, and those that wait for it.
@@ -67,6 +71,8 @@ class Lane:
         self.calls: "collections.deque[Call]" = collections.deque()
         # The worker that must run the next call, because a transaction of this lane is open on it.
         self.worker: "Worker | None" = None
+        # How many calls since the event loop has had a turn.
+        self.at_once: int = 0
 
 
 class Pool(Executor):
@@ -80,8 +86,7 @@ class Pool(Executor):
         # Lanes with a call, in the order they became ready.
         self._ready: "collections.deque[Lane]" = collections.deque()
         self._count = 0
-        # How many calls the event loop does not wait for, because one has taken long.
-        self._unawaited = 0
+        self._patience = Patience()
         # Raised whenever a worker has seen a connection fail: the others look at theirs before they use it.
         self.failures: int = 0
 
@@ -102,25 +107,7 @@ class Pool(Executor):
         with self._lock:
             lane.calls.append(call)
             at_once = not lane.busy and self._dispatch(lane)
-        if at_once:
-            self._stand_still(call)
-        return call.future
-
-    def _stand_still(self, call: "Call") -> None:
-        """Wait for a call that is short, as a query of a session or a user is.
-
-        Python runs one thread at a time, and a query lets go of the interpreter at each of its steps. An event loop that
-        goes on meanwhile takes it from the query, and waits to get it back, a dozen times. To open a logged-in socket took
-        7.4 times as long as a bare one on an idle machine, and takes 6.9; where the processors had other work to do, it
-        took 2.0 ms of processor time, and takes 1.2.
-        """
-        if self._unawaited:
-            self._unawaited -= 1
-            return
-        try:
-            call.future.exception(SHORT)
-        except TimeoutError:
-            self._unawaited = CALLS_AFTER_LONG
+        return self._patience.future(call, lane) if at_once else call.future
 
     def _dispatch(self, lane: Lane) -> bool:
         """Give the next call of a lane to a worker, and return whether there was one; called with the lock held."""
@@ -187,21 +174,71 @@ class Pool(Executor):
                     self._dispatch(lane)
 
 
+class Patience:
+    """How the event loop stands still for calls that are short, as the queries of a session and a user are.
+
+    Python runs one thread at a time, and a query lets go of the interpreter at each of its steps. An event loop that goes
+    on meanwhile takes it from the query, and waits to get it back, a dozen times, and each time the other processor has to
+    load what both work on. To open a logged-in socket took 1.94 ms of processor time, and takes 1.43.
+
+    A call that waits more than it computes, for a database that is far away, is none to stand still for: others can go on
+    meanwhile. Of such calls fewer and fewer are waited for, until one is short.
+    """
+
+    __slots__ = ("_after_long", "_unawaited")
+
+    def __init__(self) -> None:
+        # How many of the next calls are not waited for, and how many after the next one that is not short.
+        self._unawaited = 0
+        self._after_long = 1
+
+    def future(self, call: "Call", lane: Lane) -> "Future[Any]":
+        """Return the future of a call: one of the event loop that is done, where the call was short and went well.
+
+        ``loop.run_in_executor`` takes that as it is, and its caller goes on without another turn of the loop.
+        """
+        if self._unawaited:
+            self._unawaited -= 1
+            return call.future
+        try:
+            failed = call.future.exception(SHORT)
+        except TimeoutError:
+            short = False
+        else:
+            short = call.computed >= call.waited
+        if not short:
+            self._unawaited = self._after_long
+            self._after_long = min(2 * self._after_long, CALLS_AFTER_LONG)
+            return call.future
+        self._after_long = 1
+        loop = running_loop_or_none()
+        if failed is not None or loop is None or lane.at_once >= AT_ONCE:
+            lane.at_once = 0
+            return call.future
+        lane.at_once += 1
+        future = loop.create_future()
+        future.set_result(call.future.result())
+        return future  # type: ignore[return-value]  # see above
+
+
 class Call:
     """A function to call, and the future of its result."""
 
-    __slots__ = ("args", "fn", "future", "kwargs")
+    __slots__ = ("args", "computed", "fn", "future", "kwargs", "waited")
 
     def __init__(self, fn: typing.Callable[..., Any], args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None:
         self.fn: typing.Callable[..., Any] = fn
         self.args: "tuple[Any, ...]" = args
         self.kwargs: "dict[str, Any]" = kwargs
         self.future: "Future[Any]" = Future()
+        # How long it took, in seconds.
+        self.computed = self.waited = 0.0
 
     def run(self) -> None:
         """Call the function, unless it was cancelled."""
         if not self.future.set_running_or_notify_cancel():
             return
+        began, computed_before = time.perf_counter(), thread_time()
         try:
             result = self.fn(*self.args, **self.kwargs)
         except BaseException as exc:
@@ -209,6 +246,8 @@ class Call:
             # The traceback of the exception refers to this frame: without a cycle both go as soon as they can.
             del self
         else:
+            self.computed = thread_time() - computed_before
+            self.waited = time.perf_counter() - began - self.computed
             self.future.set_result(result)
 
 
@@ -321,82 +360,6 @@ class Worker:
                 connection.close()
 
 
-def connected() -> "list[BaseDatabaseWrapper]":
-    """Return the database connections of this thread that are open."""
-    return [connection for connection in thread_connections() if connection.connection is not None]
-
-
-def seconds_to_idle(connection: "BaseDatabaseWrapper") -> "float | None":
-    """Return how long a connection is kept without being used, None for ever: ``CONN_MAX_AGE``, but a second at least.
-
-    The data of an SQLite database in memory go with its connection, so Django does not close it.
-    """
-    age = connection.settings_dict["CONN_MAX_AGE"]
-    in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()  # type: ignore[attr-defined]  # SQLite's
-    return None if age is None or in_memory else max(age, IDLE_SECOND)
-
-
-def is_pooled(connection: "BaseDatabaseWrapper") -> bool:
-    """Return whether a connection is lent by a pool of Django's own."""
-    return bool(connection.settings_dict["OPTIONS"].get("pool"))
-
-
-def has_news(connection: "BaseDatabaseWrapper") -> bool:
-    """Return whether a database has sent something that nobody has asked for: that it hangs up, as a rule.
-
-    That costs a microsecond where the driver tells its file descriptor, and no database is asked.
-    """
-    fileno = getattr(connection.connection, "fileno", None)
-    try:
-        return fileno is not None and is_readable(fileno())
-    except Exception:
-        # The driver knows already that the connection is lost.
-        return True
-
-
-if hasattr(select, "poll"):
-
-    def is_readable(descriptor: int) -> bool:
-        """Return whether there is something to read."""
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-
-else:
-
-    def is_readable(descriptor: int) -> bool:
-        """Return whether there is something to read; Windows knows no better way."""
-        return bool(select.select([descriptor], [], [], 0)[0])
-
-
-def has_open_work(connection: "BaseDatabaseWrapper") -> bool:
-    """Return whether the next query of a socket must meet the same connection."""
-    return (
-        connection.in_atomic_block
-        or (not connection.autocommit and connection.settings_dict["AUTOCOMMIT"])
-        or any(not getattr(cursor, "closed", False) for cursor in getattr(connection, "_pistoke_cursors", ()))
-    )
-
-
-def watch_cursors(connection: "BaseDatabaseWrapper", **kwargs: object) -> None:
-    """Remember the server-side cursors of a connection of one of our threads."""
-    if not threading.current_thread().name.startswith(THREAD_NAME) or "chunked_cursor" in vars(connection):
-        return
-    make = connection.chunked_cursor
-    cursors: "weakref.WeakSet[Any]" = weakref.WeakSet()
-    connection._pistoke_cursors = cursors  # type: ignore[attr-defined]  # ours
-
-    def chunked_cursor(*args: Any, **kwargs: Any) -> Any:
-        cursor = make(*args, **kwargs)
-        cursors.add(cursor)
-        return cursor
-
-    connection.chunked_cursor = chunked_cursor  # type: ignore[method-assign]  # of this connection alone
-
-
-connection_created.connect(watch_cursors, dispatch_uid="pistoke.threads")
-
-
 def look_at_pooled(connection: "BaseDatabaseWrapper", **kwargs: object) -> None:
     """Have a connection that Django's pool has lent exchanged, if it does not work any more.
 
@@ -412,28 +375,6 @@ def look_at_pooled(connection: "BaseDatabaseWrapper", **kwargs: object) -> None:
 
 
 connection_created.connect(look_at_pooled, dispatch_uid="pistoke.threads.pooled")
-
-
-def drop_open_work() -> None:
-    """Close the server-side cursors of this thread's connections, and roll back their transactions."""
-    for connection in connected():
-        close_cursors(connection)
-        if has_open_work(connection):
-            # A connection closed inside of ``atomic`` remembers that it was: the next call makes a new one.
-            del connections[connection.alias]
-            try:
-                connection.close()
-            except Exception:
-                logger.exception("a database connection could not be closed")
-
-
-def close_cursors(connection: "BaseDatabaseWrapper") -> None:
-    """Close the server-side cursors of a connection; one that does not let itself be closed is forgotten."""
-    cursors: "set[Any]" = getattr(connection, "_pistoke_cursors", set())
-    for cursor in list(cursors):
-        cursors.discard(cursor)
-        with contextlib.suppress(Exception):
-            cursor.close()
 
 
 _pool = Pool()

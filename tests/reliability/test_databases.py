@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.parts import require
 from tests.servers.harness import eventually
 
 from .crowd import THOROUGH, Crowd, Watch
@@ -120,4 +121,6 @@ class TestRestart:
 @pytest.fixture
 def each_way():
     """Return orders for PostgreSQL in each way to connect to it: the sockets share them, and the threads have them all."""
-    return [{"using": database.name} for database in POSTGRESQL if database.present()]
+    ways = [{"using": database.name} for database in POSTGRESQL if database.present()]
+    require("a driver", bool(ways), "pip install psycopg[binary,pool]")
+    return ways

@@ -11,7 +11,7 @@ from functools import partial
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.dispatch import Signal
 
-from .._compat import running_loop_or_none
+from .._compat import running_loop_or_none, send_robust
 from ..exceptions import BrokerUnavailable, PubSubError, SlowMember
 from .broker import DEFAULT, Broker, brokers
 from .hub import gap_detected
@@ -77,7 +77,7 @@ def _publish_late(broker: Broker, topic: str, payload: str, data: object) -> Non
     except Exception as exc:
         # The transaction is done: what comes after it goes on.
         logger.exception("a message of %s could not be published after the commit it waited for", topic)
-        publish_failed.send(type(broker), topic=topic, data=data, exception=exc)
+        send_robust(publish_failed, type(broker), topic=topic, data=data, exception=exc)
 
 
 async def apublish(topic: str, data: object, *, using: str = DEFAULT) -> "Position | None":

@@ -44,8 +44,8 @@ class Missed(typing.NamedTuple):
 class Link:
     """The connection of one event loop to the engine, over which messages come to a :class:`~pistoke.pubsub.hub.Hub`.
 
-    Each message is passed to ``hub.arrived`` in the order of its topic; ``hub.lost()`` and ``hub.restored()`` say that the
-    engine was away.
+    Each message is passed to ``hub.arrived`` in the order of its topic. ``hub.restored()`` says that the engine was away and
+    is back, ``hub.catch_up(topic)`` that a message of one topic was lost.
     """
 
     def subscribe(self, topic: str) -> "asyncio.Future[None] | None":

@@ -7,6 +7,7 @@ import typing
 
 from django.dispatch import Signal
 
+from .._compat import send_robust
 from ..exceptions import PistokeException
 from .message import Gap, Message, Position
 
@@ -272,4 +273,4 @@ class Hub:
             "messages of %s may have been missed while the engine of broker %r was away", channel.topic, self.broker.alias
         )
         self.arrived(Gap(channel.topic))
-        gap_detected.send(type(self.broker), broker=self.broker, topic=channel.topic)
+        send_robust(gap_detected, type(self.broker), broker=self.broker, topic=channel.topic)

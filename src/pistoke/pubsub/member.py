@@ -4,7 +4,6 @@ import asyncio
 import collections
 import contextlib
 import logging
-import types
 import typing
 from typing import Any
 
@@ -13,7 +12,8 @@ from ..conf import conf
 from ..connection import INTERNAL_ERROR
 from ..exceptions import ConnectionClosed, SlowMember
 from ..protocol import close_quietly
-from .hub import follows
+from ..socket import step
+from .hub import MEMBERS_PER_TURN, follows
 
 if typing.TYPE_CHECKING:
     from ..socket import Socket
@@ -215,10 +215,28 @@ class Follower(Member):
         super().__init__(*args, **kwargs)
         self.socket = socket
         self._transform = transform
-        # The task that goes on where a send has to wait.
+        # Whether messages have to wait: for what was missed before them, or for a send that waits itself.
+        self._busy = False
+        # The task that goes on where a send has to wait, and the one that closes the socket.
         self._task: "asyncio.Task[None] | None" = None
-        # The task that closes the socket.
         self._closing: "asyncio.Task[None] | None" = None
+
+    async def __aenter__(self) -> "Follower":
+        self._busy = True
+        try:
+            await super().__aenter__()
+            # What was missed goes before what the view sends next.
+            for number in range(1, len(self._queue) + 1):
+                await self._send_next()
+                if not number % MEMBERS_PER_TURN:
+                    await asyncio.sleep(0)
+        except BaseException:
+            self.leave()
+            raise
+        finally:
+            self._busy = False
+        self._kept()
+        return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.leave()
@@ -230,18 +248,10 @@ class Follower(Member):
 
     def deliver(self, message: "Message") -> None:
         """Send a message, or queue it behind those that wait."""
-        if self._task is not None or self._held or message.gap:
+        if self._busy or self._held or message.gap:
             self._deliver_late(message)
-            return
-        try:
-            sending = self._sending(message)
-            awaited = sending.send(None)
-        except StopIteration:
-            return
-        except Exception as exc:
-            self._failed(message, exc)
         else:
-            self._go_on(resumed(sending, awaited), message)
+            self._begin(message)
 
     def _deliver_late(self, message: "Message") -> None:
         if not message.gap:
@@ -251,41 +261,56 @@ class Follower(Member):
             self._fell_behind()
 
     def _kept(self) -> None:
-        if self._task is None:
-            message = self._queue.popleft()
-            self._go_on(self._sending(message), message)
+        while self._queue and not self._busy:
+            self._begin(self._queue.popleft())
 
-    def _sending(self, message: "Message") -> "typing.Coroutine[Any, Any, None]":
-        """Return the coroutine that sends a message."""
-        if self._transform is None:
-            return self.socket.relay(message.event(self.socket.encode))
-        return self._send_transformed(message, self._transform)
+    def _begin(self, message: "Message") -> None:
+        """Send a message; let a task do that where it has to wait."""
+        rest = self._send(message)
+        if rest is not None:
+            self._busy = True
+            self._task = get_running_loop().create_task(self._send_queue(rest, message))
 
-    async def _send_transformed(self, message: "Message", transform: "Transform") -> None:
-        made = transform(message)
-        if made is not None:
-            await self.socket.send(made)
-
-    def _go_on(self, sending: "typing.Awaitable[None]", message: "Message") -> None:
-        self._task = get_running_loop().create_task(self._send_queue(sending, message))
-
-    async def _send_queue(self, sending: "typing.Awaitable[None]", message: "Message") -> None:
+    def _send(self, message: "Message") -> "typing.Awaitable[None] | None":
+        """Begin to send a message; return what is left to await, None if nothing."""
         try:
-            await sending
+            if self._transform is None:
+                return self.socket.relay(message.event(self.socket.encode))
+            made = self._transform(message)
+            return None if made is None else step(self.socket.send(made))
+        except Exception as exc:
+            self._failed(message, exc)
+            return None
+
+    async def _send_queue(self, rest: "typing.Awaitable[None]", message: "Message") -> None:
+        try:
+            await self._finish(rest, message)
             while self._queue:
-                message = self._queue.popleft()
-                await self._sending(message)
+                await self._send_next()
+        finally:
+            self._task, self._busy = None, False
+
+    async def _send_next(self) -> None:
+        """Send the first message of the queue; nothing where that was emptied."""
+        if self._queue:
+            message = self._queue.popleft()
+            rest = self._send(message)
+            if rest is not None:
+                await self._finish(rest, message)
+
+    async def _finish(self, rest: "typing.Awaitable[None]", message: "Message") -> None:
+        try:
+            await rest
         except asyncio.CancelledError:
             raise
         except Exception as exc:
             self._failed(message, exc)
-        finally:
-            self._task = None
 
     def _failed(self, message: "Message", exc: Exception) -> None:
         if isinstance(exc, ConnectionClosed):
             # The view is told where it reads or sends itself.
             self.leave()
+            self._queue.clear()
         else:
             logger.error("a message of %s could not be sent to the client", message.topic, exc_info=exc)
             self._end(INTERNAL_ERROR)
@@ -306,20 +331,3 @@ class Follower(Member):
         # Where the client does not read at all, it does not read this either.
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(close_quietly(self.socket, code), conf.SHUTDOWN_GRACE)
-
-
-@types.coroutine
-def resumed(
-    coroutine: "typing.Coroutine[Any, Any, None]", awaited: Any
-) -> "typing.Generator[Any, Any, None]":
-    """Go on with a coroutine that was stepped once and has come to wait for something."""
-    try:
-        while True:
-            try:
-                yield awaited
-            except BaseException as exc:
-                awaited = coroutine.throw(exc)
-            else:
-                awaited = coroutine.send(None)
-    except StopIteration:
-        return

@@ -110,9 +110,11 @@ class Gap(Message):
 def encode(data: object) -> str:
     """Return data as they travel: ``s`` and text, ``b`` and bytes in Base64, ``j`` and JSON.
 
-    Raises TypeError where they are neither, ValueError where a number has no JSON.
+    Raises TypeError where they are neither, ValueError where a number has no JSON or text has no UTF-8.
     """
     if isinstance(data, str):
+        # What no client could be sent (half of a surrogate pair) is the fault of the publisher.
+        data.encode()
         return "s" + data
     if isinstance(data, (bytes, bytearray, memoryview)):
         return "b" + base64.b64encode(data).decode()

@@ -181,7 +181,7 @@ class PostgreSQLLink(Link):
         except asyncio.CancelledError:
             raise
         except Exception:
-            # A receiver of a signal: what has come meanwhile is to be passed on all the same.
+            # Whatever it was: what has come meanwhile is to be passed on all the same.
             logger.exception("broker %r could not tell that it hears the engine again", self._broker.alias)
 
     def _lost(self, reason: Exception) -> None:
