@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report soak clean
+.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report fanout soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make bench     what a socket costs beside other ways to serve it: ten minutes"
 	@echo "make bench-quick   ours and bare ASGI, compared with the recorded run: two minutes"
 	@echo "make bench-report  docs/performance.md and its chart from the recorded run"
+	@echo "make fanout    a message to ten thousand members of a topic, and how long an echo waits"
 	@echo "make soak      ten thousand idle sockets and five hundred busy ones  (SECONDS=600)"
 	@echo "make clean     remove what the others made"
 
@@ -123,6 +124,9 @@ bench-quick: $(BENCH)/bench.stamp
 
 bench-report: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks.run --report
+
+fanout: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python -m benchmarks.fanout $(ARGS)
 
 SECONDS_OF_SOAK := $(or $(SECONDS),600)
 
