@@ -392,6 +392,19 @@ async def talk_csrf(site, path):
         assert await closing(ws) == 4403
 
 
+async def talk_topics(site, path, announcement):
+    async with site.socket(path) as one, site.socket(path) as other:
+        # Whoever gets back what it said follows the topic.
+        assert await exchange(one, "I") == "I"
+        await other.send("you")
+        while await other.recv() != "you":
+            """It may have joined before the first message was published."""
+        assert await one.recv() == "you"
+        loop = asyncio.get_event_loop()
+        await loop.run_in_executor(None, site.get, path + announcement)
+        assert [(await ws.recv()).split(": ")[1] for ws in (one, other)] == ["cake", "cake"]
+
+
 async def talk_demo_echo(site):
     page = site.get("/")
     assert "Echo</span>(WebsocketView" in page and site.get("/static/sockets/echo.js")
@@ -458,6 +471,7 @@ CONVERSATIONS = {
     "echo/protocols.py": Conversation(
         talk_protocols, ["/code/", "/total/", "/versions/", ["v1.total", "v2.total"], "total"]
     ),
+    "echo/rooms.py": Conversation(talk_topics, ["/rooms/1/", "announce/?text=cake"]),
     "echo/limited.py": Conversation(talk_limits, ["/chat/"]),
     "echo/csrf.py": CSRF,
     "echo/templates/echo/vote.html": CSRF,
@@ -469,6 +483,7 @@ CONVERSATIONS = {
     "kaiku/protokollat.py": Conversation(
         talk_protocols, ["/koodi/", "/summa/", "/versiot/", ["v1.summa", "v2.summa"], "summa"]
     ),
+    "kaiku/huoneet.py": Conversation(talk_topics, ["/huoneet/1/", "kuuluta/?teksti=cake"]),
     "kaiku/rajattu.py": Conversation(talk_limits, ["/juttelu/"]),
     "kaiku/csrf.py": AANESTYS,
     "kaiku/templates/kaiku/aanesta.html": AANESTYS,
