@@ -662,6 +662,102 @@ async def test_where_one_task_reads_a_socket_still_closes_once():
     with pytest.raises(asyncio.CancelledError):
         await task
 
+# Sending for others
+
+
+EVENT = {"type": "websocket.send", "text": "for all"}
+
+
+class OnlyAwaitable:
+    """What some server's send returns: it can be awaited, but not stepped."""
+
+    def __init__(self, coroutine):
+        self.coroutine = coroutine
+
+    def __await__(self):
+        return self.coroutine.__await__()
+
+
+async def test_what_is_relayed_is_sent_on_the_spot():
+    server, socket = await opened()
+    assert socket.relay(EVENT) is None
+    assert server.messages == ["for all"]
+
+
+async def test_what_cannot_be_relayed_at_once_is_awaited():
+    server, socket = await opened()
+    server.hold()
+    rest = asyncio.ensure_future(socket.relay(EVENT))
+    await asyncio.sleep(0)
+    assert not server.messages
+    server.release()
+    await rest
+    assert server.messages == ["for all"]
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_what_can_only_be_awaited_is_relayed_too(held):
+    server, socket = await opened()
+    socket._asgi_send = lambda event: OnlyAwaitable(server.send(event))
+    if held:
+        server.hold()
+    rest = socket.relay(EVENT)
+    assert (rest is not None) == held
+    if held:
+        server.release()
+        await rest
+    assert server.messages == ["for all"]
+
+
+async def test_relaying_opens_an_automatic_socket():
+    server = Server()
+    socket = socket_of(server, automatic=True)
+    await socket.relay(EVENT)
+    assert server.types == ["accept", "send"]
+
+
+async def test_nothing_is_relayed_after_the_close():
+    _, socket = await opened()
+    await socket.close(4001)
+    with pytest.raises(ConnectionClosed) as info:
+        await socket.relay(EVENT)
+    assert info.value.code == 4001
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_who_relays_learns_that_nobody_listens(held):
+    server, socket = await opened()
+    server.send_failure = OSError("gone")
+    if held:
+        server.hold()
+    with pytest.raises(ConnectionClosed):
+        rest = socket.relay(EVENT)
+        server.release()
+        await rest
+    assert not socket.listened_to
+
+
+async def test_a_relay_that_is_cancelled_is_cancelled():
+    server, socket = await opened()
+    server.hold()
+    task = asyncio.ensure_future(socket.relay(EVENT))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert socket.listened_to
+
+
+async def test_a_relay_that_is_interrupted_by_the_server_is_passed_on():
+    _, socket = await opened()
+
+    async def send(event):
+        raise asyncio.CancelledError
+
+    socket._asgi_send = send
+    with pytest.raises(asyncio.CancelledError):
+        socket.relay(EVENT)
+
 
 # Raw
 
