@@ -35,6 +35,9 @@ from .exceptions import (
     InputNotRead,
     OutputNotRead,
     SocketTimeout,
+    UnexpectedClose,
+    UnexpectedHandshake,
+    UnexpectedMessage,
     ViewEnded,
 )
 from .live import WebsocketLiveServerTestCase
@@ -50,6 +53,9 @@ __all__ = [
     "OutputNotRead",
     "SocketTimeout",
     "SyncWebsocketSession",
+    "UnexpectedClose",
+    "UnexpectedHandshake",
+    "UnexpectedMessage",
     "ViewEnded",
     "WebsocketClient",
     "WebsocketClientHandler",

@@ -7,6 +7,7 @@ from typing import Any, Callable, Coroutine, Dict, Generator, Optional
 from .._compat import get_running_loop
 from .exceptions import SocketTimeout
 from .peer import Peer
+from .places import describe_place
 
 Scope = Dict[str, Any]
 Handler = Callable[[Scope, Any, Any], Any]
@@ -30,7 +31,7 @@ class Application:
         self.error: Optional[BaseException] = None
         self.escaped: bool = False
         # The coroutine of the handler, the task that it runs in, and whether it was ended by force.
-        self._coroutine: Any = None
+        self.coroutine: Any = None
         self._task: Any = None
         self._killed = False
 
@@ -40,8 +41,8 @@ class Application:
 
     async def _run(self) -> None:
         try:
-            self._coroutine = self._handler(self._scope, self.peer.receive, self.peer.send)
-            await _steps(self._coroutine)
+            self.coroutine = self._handler(self._scope, self.peer.receive, self.peer.send)
+            await _steps(self.coroutine)
         except asyncio.CancelledError:
             pass
         except Exception as exc:
@@ -75,8 +76,11 @@ class Application:
             self.peer.leave(code, reason)
             await self._let_notice()
             if not await self._ended(seconds):
+                place = describe_place(self.coroutine)
                 await self._kill()
-                raise SocketTimeout("the view to end after its client left (it swallows its cancellation)", seconds)
+                raise SocketTimeout(
+                    "the view to end after its client left (it swallows its cancellation)", seconds, place=place
+                )
         except asyncio.CancelledError:
             await self._kill()
             raise
@@ -105,7 +109,7 @@ class Application:
         if await self._ended(0):
             return
         try:
-            self._coroutine.close()
+            self.coroutine.close()
         except (RuntimeError, ValueError):
             # It ignored even that: the time-out tells of it.
             pass

@@ -10,8 +10,9 @@ from django.test import AsyncClient, Client
 
 from ..handler import WebsocketHandler
 from . import exceptions
+from .expectations import DEFAULT, Timeout
 from .scope import Handshake, Headers
-from .session import DEFAULT, SESSION, Timeout, WebsocketSession
+from .session import SESSION, WebsocketSession
 from .sync import SyncWebsocketSession
 
 Session = TypeVar("Session")

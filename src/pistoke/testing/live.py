@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.http import HttpRequest
-from django.test import LiveServerTestCase
+from django.test import LiveServerTestCase, modify_settings
 from django.utils.functional import classproperty
 from django.views.static import serve
 
@@ -216,6 +216,59 @@ def make_server(uvicorn: Any, application: Any, is_ready: threading.Event) -> An
             "`pip install django-pistoke[runserver]`"
         )
     return Server(config)
+
+
+class LiveServer:
+    """A live server outside of a test case, as the fixture ``live_websocket_server`` of pytest gives it.
+
+    ``url`` is where it is, ``ws_url`` the same for sockets; as a string it is the former, and a path can be added to it.
+    """
+
+    def __init__(self, host: str = "localhost") -> None:
+        overrides = {connection.alias: connection for connection in connections.all() if is_in_memory(connection)}
+        self._allowed = modify_settings(ALLOWED_HOSTS={"append": host})
+        self._thread = UvicornThread(host, static_application, overrides)
+
+    def __enter__(self) -> "LiveServer":
+        self._allowed.enable()
+        for connection in self._thread.connections_override.values():
+            connection.inc_thread_sharing()
+        self._thread.start()
+        self._thread.is_ready.wait()
+        if self._thread.error is not None:
+            self.__exit__()
+            raise self._thread.error
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._thread.terminate()
+        for connection in self._thread.connections_override.values():
+            connection.dec_thread_sharing()
+        self._allowed.disable()
+
+    @property
+    def url(self) -> str:
+        """The URL of pages, without a path."""
+        return "http://{}:{}".format(self._thread.host, self._thread.port)
+
+    @property
+    def ws_url(self) -> str:
+        """The URL of sockets, without a path."""
+        return "ws://{}:{}".format(self._thread.host, self._thread.port)
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __add__(self, path: str) -> str:
+        return self.url + path
+
+    def __repr__(self) -> str:
+        return "<{} at {}>".format(type(self).__name__, self.url)
+
+
+def is_in_memory(connection: Any) -> bool:
+    """Return whether a database lives in the memory of this process."""
+    return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())
 
 
 class WebsocketLiveServerTestCase(WebsocketTestMixin, LiveServerTestCase):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from http.cookies import SimpleCookie
-from typing import Any, Callable, Dict, Generator, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Generator, List, Optional, Tuple, Type
 
 from django.core.serializers.json import DjangoJSONEncoder
 
@@ -20,21 +20,21 @@ from .exceptions import (
     OutputNotRead,
     SocketTimeout,
     ViewEnded,
+    listed,
 )
+from .expectations import DEFAULT, Expectations, Timeout
 from .peer import Message, receive_event
+from .places import begin_at_view, describe_place
 from .threads import borrow_test_thread
+
+# pytest shows the line of the test, and what the view has raised; nothing of what is between.
+__tracebackhide__ = True
 
 #: Where the scope of a test's socket holds its session, for the handler of the client.
 SESSION = "pistoke.testing.session"
 
-#: Stands for the time-out of the client.
-DEFAULT: Any = object()
 
-#: Seconds, or None: for ever.
-Timeout = Union[float, None]
-
-
-class WebsocketSession:
+class WebsocketSession(Expectations):
     """One socket of a test, opened and closed by ``async with client.websocket(path) as ws:``.
 
     ``request`` is the :class:`~pistoke.request.WebsocketRequest` that the view sees, ``scope`` the ASGI scope,
@@ -176,13 +176,16 @@ class WebsocketSession:
 
         Raises :class:`SocketTimeout` where none comes, :class:`ViewEnded` where none can come, and what the view raises.
         """
+        return await self._next("a message", timeout)
+
+    async def _next(self, expected: str, timeout: Timeout) -> Any:
         self._require_entered()
         peer = self._peer
-        await self._wait(lambda: peer.outbound or self._over, "a message", timeout)
+        await self._wait(lambda: peer.outbound or self._over, expected, timeout)
         if peer.outbound:
             return peer.outbound.popleft()
         await self._notice_error()
-        raise self._view_ended("a message")
+        raise self._view_ended(expected)
 
     async def receive_json(self, timeout: Timeout = DEFAULT) -> Any:
         """Return the next message as the object that its JSON means; raise ValueError where it is none."""
@@ -197,13 +200,6 @@ class WebsocketSession:
             return await self.receive()
         except ViewEnded:
             raise StopAsyncIteration from None
-
-    async def wait_closed(self, timeout: Timeout = DEFAULT) -> Optional[int]:
-        """Wait until the view has closed the socket; return the close code."""
-        self._require_entered()
-        await self._wait(lambda: self._over, "a close", timeout)
-        await self._notice_error()
-        return self.close_code
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close the socket as a client does, and wait for the end of the view."""
@@ -220,10 +216,15 @@ class WebsocketSession:
         if not await self._peer.until(condition, seconds):
             # What the view raised meanwhile says more.
             self._raise_view_error()
-            raise SocketTimeout(expected, seconds)
+            raise self._timed_out(expected, seconds, listed(self._peer.outbound))
+
+    def _timed_out(self, expected: str, seconds: Optional[float], got: str = "") -> SocketTimeout:
+        return SocketTimeout(expected, seconds, got, describe_place(self._application.coroutine), self._input_not_read())
 
     def _view_ended(self, expected: str) -> ViewEnded:
-        return ViewEnded(expected, self.close_code, self.close_reason)
+        ended = ViewEnded(expected, self.close_code, self.close_reason)
+        ended.__cause__ = self.view_error
+        return ended
 
     async def _notice_error(self) -> None:
         """Raise what the view has raised; a close with 1011 says that it has."""
@@ -236,7 +237,7 @@ class WebsocketSession:
             return
         if self.client.raise_request_exception or self._application.escaped:
             self._told = True
-            raise self.view_error
+            raise begin_at_view(self.view_error)
 
     # Leaving
 

@@ -30,6 +30,9 @@ from .._compat import (
     thread_sensitive_context,
 )
 
+# pytest shows the line of the test, and what the view has raised; nothing of what is between.
+__tracebackhide__ = True
+
 #: The test's thread for each of the tasks that ``async_to_sync`` has started; newer asgiref asks the context instead.
 launch_map: Any = getattr(AsyncToSync, "launch_map", None)
 
@@ -107,6 +110,9 @@ class IdleThread(concurrent.futures.Executor):
         future.add_done_callback(lambda future: self._work.put(None))
         while not future.done():
             self._do(self._work.get())
+        if not future.cancelled() and future.exception() is not None:
+            # Not by result(), whose frames would stand between the test and what it is told.
+            raise future.exception()  # type: ignore[misc]  # it is there
         return future.result()
 
     def _do(self, work: Optional[Tuple[Any, Callable[[], Any]]]) -> None:
