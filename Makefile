@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report fanout soak clean
+.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report fanout soak docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make bench-report  docs/performance.md and its chart from the recorded run"
 	@echo "make fanout    a message to ten thousand members of a topic, and how long an echo waits"
 	@echo "make soak      ten thousand idle sockets and five hundred busy ones  (SECONDS=600)"
+	@echo "make docs      the pages of docs/ as a site: docs/_build/index.html"
 	@echo "make clean     remove what the others made"
 
 # The pip that comes with Python 3.6 knows neither pyproject.toml alone nor editable installs of it.
@@ -133,7 +134,20 @@ SECONDS_OF_SOAK := $(or $(SECONDS),600)
 soak: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks.soak --seconds $(SECONDS_OF_SOAK) $(ARGS)
 
+DOCS := docs/.venv
+
+$(DOCS)/docs.stamp: docs/requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "expected Python 3.10 or later for the documentation")'
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --requirement docs/requirements.txt --editable .
+	@touch $@
+
+# A warning is an error: a link that leads nowhere, a docstring that cannot be read, a page that nobody finds.
+docs: $(DOCS)/docs.stamp
+	$(DOCS)/bin/python -m sphinx --fresh-env --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build $(ARGS)
+	@echo "The pages are in docs/_build/index.html"
+
 clean:
-	rm -rf $(VENV) $(BENCH) $(EARLIER) .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) $(BENCH) $(EARLIER) $(DOCS) docs/_build .tox dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .hypothesis .ruff_cache
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f examples/*.sqlite3

@@ -1,5 +1,7 @@
 """What can go wrong with a socket.
 
+::
+
     BaseException
     └── PistokeException                 the root of everything below
         ├── HandshakeError               also an Exception: the socket could not be opened

@@ -59,8 +59,8 @@ def publish(
     commit is waited for, unless ``on_commit`` is False. ``using`` names a broker of ``PISTOKE_PUBSUB``.
 
     Returns the position of the message; None where the topic keeps no history, and where it waits for a commit. Raises
-    :class:`BrokerUnavailable` where the engine cannot be reached; after a commit that is logged, and sent as
-    :data:`publish_failed`.
+    :class:`~pistoke.exceptions.BrokerUnavailable` where the engine cannot be reached; after a commit that is logged, and
+    sent as :data:`publish_failed`.
     """
     if running_loop_or_none() is not None:
         raise RuntimeError("expected 'await apublish(…)' in asynchronous code, got publish(), which would block it")
@@ -100,8 +100,8 @@ def subscribe(
 
     ``since`` is a position (one for each topic, where a mapping), from which on everything is replayed first;
     ``messages.recovered`` is whether that was possible. ``slow`` is what happens when ``buffer`` messages wait for the
-    reader: ``"close"`` raises :class:`SlowMember` once they are read, ``"drop_oldest"`` drops the oldest, ``"latest"`` keeps
-    one. With ``gaps`` there are messages whose ``gap`` is True where something may be missing.
+    reader: ``"close"`` raises :class:`~pistoke.exceptions.SlowMember` once they are read, ``"drop_oldest"`` drops the
+    oldest, ``"latest"`` keeps one. With ``gaps`` there are messages whose ``gap`` is True where something may be missing.
     """
     return Subscription(brokers[using], checked(topics), since, slow, buffer, gaps)
 
