@@ -13,11 +13,14 @@ except ImportError:
     contextvars = None
 #: Where tests start processes (servers, browsers) and wait for them. On a busy machine one now and then is too slow.
 WITH_PROCESSES = (
-    "servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "broker", "reliability", "fuzz"
+    "servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "broker", "reliability", "fuzz",
+    "plugin",
 )
 
 #: What depends on the Python so little that one run of it is enough: the matrix leaves it out.
-ONCE = ("browser", "test_benchmarks", "test_packaging")
+ONCE = (
+    "browser", "test_benchmarks", "test_packaging", "test_bridge_others", "test_from_channels", "test_page_on_testing"
+)
 
 
 def pytest_collection_modifyitems(items):

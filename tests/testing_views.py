@@ -7,8 +7,10 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.http import HttpResponse
 from django.urls import path
+from django.views.generic import View
 
 from pistoke.protocol import RawWebsocketProtocol, WebsocketJSONProtocol, WebsocketProtocol, WebsocketSubprotocol
+from pistoke.views import WebsocketView
 
 #: What the views have done, for tests to look at.
 log = []
@@ -151,6 +153,17 @@ async def sleeping(request):
         log.append("finally")
 
 
+class Sleep(WebsocketView, View):
+    """Read one message, and then do something else."""
+
+    async def websocket(self, request):
+        await request.receive()
+        await self.rest()
+
+    async def rest(self):
+        await asyncio.sleep(3600)
+
+
 @WebsocketProtocol
 async def stubborn(request):
     """Swallow every cancellation."""
@@ -212,6 +225,7 @@ async def csrf(request):
 
 urlpatterns = [
     path("about/", about),
+    path("about/sleep/", Sleep.as_view()),
     path("closing/", closing),
     path("csrf/", csrf),
     path("echo/", echo),

@@ -40,18 +40,25 @@ def async_websocket_client() -> "typing.Iterator[WebsocketClient]":
 
 
 @pytest.fixture
-def live_websocket_server(request: "pytest.FixtureRequest") -> "typing.Iterator[LiveServer]":
+def live_websocket_server() -> "typing.Iterator[LiveServer]":
     """Return a running Uvicorn with the project, sockets and static files: ``.url``, ``.ws_url``.
 
-    With pytest-django the database is that of ``transactional_db``.
+    With pytest-django the test has a database, as with ``transactional_db``.
     """
     set_up_django()
-    if request.config.pluginmanager.has_plugin("django"):
-        request.getfixturevalue("transactional_db")
     from .testing.live import LiveServer
 
     with LiveServer() as server:
         yield server
+
+
+def pytest_itemcollected(item: "pytest.Item") -> None:
+    """Give tests of a live server a database of pytest-django, whose fixtures are planned before they are run."""
+    has_pytest_django = item.config.pluginmanager.has_plugin("django")
+    if has_pytest_django and "live_websocket_server" in getattr(item, "fixturenames", ()):
+        given = item.get_closest_marker("django_db")
+        options = dict(given.kwargs if given else {}, transaction=True)
+        item.add_marker(pytest.mark.django_db(**options), append=False)
 
 
 def set_up_django() -> None:

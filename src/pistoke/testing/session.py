@@ -216,7 +216,7 @@ class WebsocketSession(Expectations):
         if not await self._peer.until(condition, seconds):
             # What the view raised meanwhile says more.
             self._raise_view_error()
-            raise self._timed_out(expected, seconds, listed(self._peer.outbound))
+            raise self._timed_out(expected, seconds, listed(list(self._peer.outbound)))
 
     def _timed_out(self, expected: str, seconds: Optional[float], got: str = "") -> SocketTimeout:
         return SocketTimeout(expected, seconds, got, describe_place(self._application.coroutine), self._input_not_read())
