@@ -253,6 +253,15 @@ class TestFollow:
         )
         assert messages_of(server) == ["10", "30"]
 
+    async def test_transform_makes_objects(self):
+        server = await self.follow(nothing, published=[1], transform=lambda message: {"a": message.data})
+        assert messages_of(server) == ['{"a":1}']
+
+    async def test_transform_makes_objects_for_json_view(self):
+        made = {"published": [1], "transform": lambda message: {"a": message.data}}
+        server = await self.follow(nothing, WebsocketJSONProtocol(), **made)
+        assert messages_of(server) == ['{"a": 1}']
+
     async def test_transform_that_fails_closes(self, caplog):
         server = await self.follow(nothing, transform=lambda message: 1 / 0)
         assert closes(server) == [1011]

@@ -188,8 +188,8 @@ class WebsocketRequest(ASGIRequest):
         Meanwhile the view does whatever it does. ``since`` is a position that the client has shown, from which on everything
         is replayed first; whether that was possible is ``recovered`` of what ``async with`` gives. ``transform`` is called
         with each :class:`~pistoke.pubsub.Message` and returns what is sent for it, None for nothing; without it the data are
-        sent as they were published: objects as JSON. ``slow`` is what happens when ``buffer`` messages wait for a client:
-        ``"close"`` closes its socket with 4008, ``"drop_oldest"`` drops the oldest, ``"latest"`` keeps one.
+        sent as they were published. Objects are sent as JSON. ``slow`` is what happens when ``buffer`` messages wait for a
+        client: ``"close"`` closes its socket with 4008, ``"drop_oldest"`` drops the oldest, ``"latest"`` keeps one.
         """
         from .pubsub import checked
         from .pubsub.broker import brokers

@@ -7,6 +7,8 @@ import logging
 import typing
 from typing import Any
 
+from django.utils.functional import Promise
+
 from .._compat import get_running_loop
 from ..conf import conf
 from ..connection import INTERNAL_ERROR
@@ -14,6 +16,7 @@ from ..exceptions import ConnectionClosed, SlowMember
 from ..protocol import close_quietly
 from ..socket import step
 from .hub import MEMBERS_PER_TURN, follows
+from .message import encode
 
 if typing.TYPE_CHECKING:
     from ..socket import Socket
@@ -25,6 +28,9 @@ if typing.TYPE_CHECKING:
     Transform = typing.Callable[[Message], object]
 
 logger: logging.Logger = logging.getLogger("pistoke.pubsub")
+
+#: What every protocol sends as it is; to most, anything else is an object.
+FRAMES = (str, Promise, bytes, bytearray, memoryview)
 
 #: What becomes of a member that does not keep up.
 SLOW = ("close", "drop_oldest", "latest")
@@ -277,10 +283,16 @@ class Follower(Member):
             if self._transform is None:
                 return self.socket.relay(message.event(self.socket.encode))
             made = self._transform(message)
-            return None if made is None else step(self.socket.send(made))
+            return None if made is None else step(self.socket.send(self._sendable(made)))
         except Exception as exc:
             self._failed(message, exc)
             return None
+
+    def _sendable(self, made: object) -> object:
+        """Return what was made of a message as the protocol takes it: to one without objects they go as JSON."""
+        if self.socket.encode is not None or isinstance(made, FRAMES):
+            return made
+        return encode(made)[1:]
 
     async def _send_queue(self, rest: "typing.Awaitable[None]", message: "Message") -> None:
         try:
