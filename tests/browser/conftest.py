@@ -60,14 +60,14 @@ def running(request, browser, database, tmp_path_factory):  # noqa: F811
         running.kill()
 
 
-def start_chromium(directory):
-    """Return a WebDriver of a Chromium that keeps its things in a directory."""
+def start_chromium(directory, *flags):
+    """Return a WebDriver of a Chromium that keeps its things in a directory, with flags beside the usual ones."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
-    for flag in FLAGS + ["--user-data-dir={}".format(directory)]:
+    for flag in FLAGS + ["--user-data-dir={}".format(directory)] + list(flags):
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     driver.set_script_timeout(harness.PATIENCE)
