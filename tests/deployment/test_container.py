@@ -93,7 +93,7 @@ KEYS = {
 
 
 @pytest.fixture
-def compose():
+def compose(parts):
     """Return what compose.yaml says."""
     require("PyYAML", importable("yaml"), "pip install pyyaml")
     return importlib.import_module("yaml").safe_load(page.blocks()["compose.yaml"])

@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-from tests.parts import require
-
 from . import page
 
 #: Who tries each block. A block that nobody tries fails.
@@ -65,7 +63,7 @@ def test_commands_of_a_deploy_work(line, place):
         assert line in ("git pull", ".venv/bin/pip install -r requirements.txt", "systemctl reload circus")
 
 
-def test_options_of_uvicorn_in_the_table_are_known():
+def test_options_of_uvicorn_in_the_table_are_known(parts):
     text = page.PAGE.read_text(encoding="utf-8")
     known = subprocess.check_output([sys.executable, "-m", "uvicorn", "--help"], universal_newlines=True, timeout=20)
     options = {line.split("`")[1].split()[0] for line in text.splitlines() if line.startswith("| `--")}
@@ -73,8 +71,7 @@ def test_options_of_uvicorn_in_the_table_are_known():
     assert all(option in known or "--no-{}".format(option[5:]) in known for option in options)
 
 
-def test_defaults_are_what_the_page_says():
-    require("Uvicorn", importlib.util.find_spec("uvicorn"), "pip install uvicorn[standard]")
+def test_defaults_are_what_the_page_says(parts):
     config = importlib.import_module("uvicorn.config").Config("none")
     assert (config.ws_max_size, config.ws_ping_interval, config.ws_ping_timeout) == (2 ** 24, 20, 20)
     assert config.proxy_headers and config.forwarded_allow_ips.startswith("127.0.0.1")
