@@ -86,16 +86,22 @@ def environment(page):
     return dict(env, PYTHONPATH=os.pathsep.join(paths), DJANGO_SETTINGS_MODULE="project.settings", PAGE=str(path_of(page)))
 
 
-def require_modern():
-    """Skip where the Python or the Django is older than what the pages show."""
+def require_libraries(page):
+    """Skip where the Python or the Django is older than what the pages show, or a library is missing."""
     is_modern = sys.version_info >= (3, 11) and django.VERSION >= (5, 2)
     require("Python 3.11 with Django 5.2", is_modern, "", exists=is_modern)
     require("coverage", importable("coverage"), "pip install coverage")
+    for library in NEEDS.get(page, ()):
+        require(library, importable(library), "pip install {}".format(library))
+
+
+#: The libraries that pages need besides.
+NEEDS = {"topics": ("redis", "psycopg"), "debugging": ("uvicorn", "websockets")}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_does_what_it_says(page, tmp_path):
-    require_modern()
+    require_libraries(page)
     make_project(page, tmp_path)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-X", "dev", "run.py"],
