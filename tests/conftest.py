@@ -14,13 +14,14 @@ except ImportError:
 #: Where tests start processes (servers, browsers) and wait for them. On a busy machine one now and then is too slow.
 WITH_PROCESSES = (
     "servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "broker", "reliability", "fuzz",
-    "plugin", "deployment",
+    "plugin", "deployment", "tutorial",
 )
 
 #: What depends on the Python so little that one run of it is enough: the matrix leaves it out.
 ONCE = (
     "browser", "deployment", "test_benchmarks", "test_packaging", "test_bridge_others", "test_from_channels",
     "test_page_on_testing", "test_docs_site",
+    "test_tutorial",
 )
 
 

@@ -78,12 +78,12 @@ class Project:
         text = file.read_text(encoding="utf-8")
         file.write_text(text.replace(old, new), encoding="utf-8")
 
-    def python(self, *arguments):
+    def python(self, *arguments, **variables):
         """Run Python in the project, and return what it said; fail with that if it fails."""
         done = subprocess.run(
             [sys.executable] + list(arguments),
             cwd=str(self.directory),
-            env=environment(),
+            env=dict(environment(), **variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
@@ -92,9 +92,9 @@ class Project:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def manage(self, *arguments):
-        """Run a command of manage.py."""
-        return self.python("manage.py", *arguments)
+    def manage(self, *arguments, **variables):
+        """Run a command of manage.py, with more variables in its environment."""
+        return self.python("manage.py", *arguments, **variables)
 
 
 class ProjectOfPage(Project):
@@ -185,6 +185,7 @@ class Site:
     """A running server, as a browser sees it."""
 
     def __init__(self, port):
+        self.port = port
         self.address = "http://127.0.0.1:{}".format(port)
         self.cookies = http.cookiejar.CookieJar()
         self.opener = urllib.request.build_opener(
@@ -212,9 +213,9 @@ class Site:
 
 
 @contextlib.contextmanager
-def serve(directory, command, log):
-    """Run a server of the directory, and yield a Site once it answers."""
-    port = free_port()
+def serve(directory, command, log, port=None):
+    """Run a server of the directory, at a port if it is to be one, and yield a Site once it answers."""
+    port = port or free_port()
     with open(str(log), "wb") as output:
         process = subprocess.Popen(
             [sys.executable] + [part.format(port=port) for part in command],
