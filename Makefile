@@ -28,7 +28,7 @@ help:
 	@echo "make types     mypy and basedpyright"
 	@echo "make matrix    the test-suite on every installed Python of tox.ini  (JOBS=$(JOBS) at a time)"
 	@echo "make build     wheel and sdist into dist/"
-	@echo "make check-install   those two on Python 3.6 with its last pip"
+	@echo "make check-install   those two, and the README's example, in empty environments of 3.6, 3.9 and 3.13"
 	@echo "make bench     what a socket costs beside other ways to serve it: ten minutes"
 	@echo "make bench-quick   ours and bare ASGI, compared with the recorded run: two minutes"
 	@echo "make bench-report  docs/performance.md and its chart from the recorded run"
@@ -47,7 +47,7 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml tests/constraints.txt tests/requirements-dependents.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[runserver,test]'
+	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[runserver,test,test-once]'
 	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/requirements-dependents.txt
 	@touch $@
 
@@ -99,7 +99,7 @@ build: $(VENV)/tox.stamp
 	@$(TOX) run -e build
 
 check-install: $(VENV)/tox.stamp
-	@$(TOX) run -e install36
+	@$(TOX) run -e install-py36,install-py39,install-py313
 
 BENCH := benchmarks/.venv
 EARLIER := benchmarks/.venv-earlier

@@ -1,5 +1,7 @@
 """Install each distribution in a folder with this interpreter's pip, and import every module it holds.
 
+Then install the wheel as the README says, with the development server, and do what the README says.
+
 Usage: python tools/check_install.py FOLDER
 """
 import pathlib
@@ -31,7 +33,8 @@ def main(folder):
         sys.exit("expected one wheel and one sdist in {}, got {}".format(folder, found))
     for distribution in distributions:
         check(distribution)
-    print("2 passed, 0 failed")
+    check_example(distributions[0])
+    print("3 passed, 0 failed")
 
 
 def check(distribution):
@@ -41,6 +44,14 @@ def check(distribution):
     python("-m", "pip", "check")
     python("-I", "-c", IMPORT_EVERY_MODULE)
     python("-m", "pip", "uninstall", "--quiet", "--yes", "django-pistoke")
+
+
+def check_example(wheel):
+    """Install a wheel with the extra `runserver`, and let the README's example run on it."""
+    python("-m", "pip", "install", "--quiet", "{}[runserver]".format(wheel))
+    python("-m", "pip", "check")
+    here = pathlib.Path(__file__).resolve().parent
+    python(str(here / "check_example.py"), str(here.parent / "README.md"))
 
 
 def python(*arguments):
