@@ -15,14 +15,11 @@
                 ws.send("hello")
                 self.assertEqual(ws.receive(), "hello")
 
-========================================  ================================================================
-:class:`WebsocketClient`                  Django's ``AsyncClient`` with ``websocket()``; works without any
-:class:`WebsocketSyncClient`              test case, in pytest for one; the other is ``Client`` with the same
-:class:`WebsocketTestCase`                Django's test cases with these clients, and the mixin that makes
-… ``TransactionTestCase``,                them of it
-``SimpleTestCase``, ``TestMixin``
-:class:`WebsocketLiveServerTestCase`      a real server in the test process, for a real browser
-========================================  ================================================================
+- :class:`WebsocketClient` is Django's ``AsyncClient`` with ``websocket()``, :class:`WebsocketSyncClient` its ``Client`` with the
+  same. They work without any test case, in pytest for one.
+- :class:`WebsocketTestCase`, :class:`WebsocketTransactionTestCase` and :class:`WebsocketSimpleTestCase` are Django's test cases
+  with these clients; :class:`WebsocketTestMixin` makes another one of them.
+- :class:`WebsocketLiveServerTestCase` is a real server in the test process, for a real browser.
 """
 
 from .cases import WebsocketSimpleTestCase, WebsocketTestCase, WebsocketTestMixin, WebsocketTransactionTestCase

@@ -5,6 +5,7 @@ import types
 from typing import Any, Iterator, List, Optional
 
 from ..driver import Driver
+from . import exceptions
 
 #: Packages whose frames say nothing of the view.
 OTHERS = {"asgiref", "asyncio", "concurrent", "django", "pistoke", "threading"}
@@ -51,3 +52,9 @@ def begin_at_view(exc: BaseException) -> BaseException:
     while first is not None and is_other(first.tb_frame):
         first = first.tb_next
     return exc.with_traceback(first or exc.__traceback__)
+
+
+def shorten(exc: Any) -> BaseException:
+    """Drop the traceback of what a test is told where it ends in this package: only the line of the test says anything."""
+    error: BaseException = exc
+    return error.with_traceback(None) if type(error).__module__ == exceptions.__name__ else error

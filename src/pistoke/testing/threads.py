@@ -29,6 +29,7 @@ from .._compat import (
     rehome_context,
     thread_sensitive_context,
 )
+from .places import shorten
 
 # pytest shows the line of the test, and what the view has raised; nothing of what is between.
 __tracebackhide__ = True
@@ -112,7 +113,7 @@ class IdleThread(concurrent.futures.Executor):
             self._do(self._work.get())
         if not future.cancelled() and future.exception() is not None:
             # Not by result(), whose frames would stand between the test and what it is told.
-            raise future.exception()  # type: ignore[misc]  # it is there
+            raise shorten(future.exception())
         return future.result()
 
     def _do(self, work: Optional[Tuple[Any, Callable[[], Any]]]) -> None:
