@@ -126,13 +126,13 @@ class limits(ViewDecorator):
 
     Any of these may be given; all but the two that bound the buffer may be None, which lifts the setting for this view:
 
-    ``max_message_size``: bytes; a larger message closes the socket with 1009.
-    ``inbound_messages``, ``inbound_bytes``: how much waits for a busy view before the client has to.
-    ``message_rate``: a pair, so many messages at once and again in so many seconds; one more closes with 1008.
-    ``send_timeout``: seconds in which the client has to read what is sent; else the socket is closed with 1008.
-    ``idle_timeout``: seconds that may pass without a message either way; then the socket is closed with 1001.
-    ``max_sockets``, ``max_sockets_per_session``: how many may be open to this view in a process; one more is refused with
-    HTTP 503.
+    - ``max_message_size``: bytes; a larger message closes the socket with 1009.
+    - ``inbound_messages``, ``inbound_bytes``: how much waits for a busy view before the client has to.
+    - ``message_rate``: a pair, so many messages at once and again in so many seconds; one more closes with 1008.
+    - ``send_timeout``: seconds in which the client has to read what is sent; else the socket is closed with 1008.
+    - ``idle_timeout``: seconds that may pass without a message either way; then the socket is closed with 1001.
+    - ``max_sockets``, ``max_sockets_per_session``: how many may be open to this view in a process; one more is refused with
+      HTTP 503.
 
     Where the decorator stands, outside or inside of a protocol, makes no difference as long as it can be seen there: the
     limits are in force before the view is called. Only under a decorator that hides the view (without ``functools.wraps``)

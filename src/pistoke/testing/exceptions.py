@@ -1,5 +1,7 @@
 """What a test of a socket can be told.
 
+::
+
     HandshakeError                       of pistoke.exceptions
     └── HandshakeFailed                  the socket of the test did not open
         └── HandshakeRefused             it was answered with HTTP: ``.response``
