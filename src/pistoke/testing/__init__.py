@@ -15,10 +15,10 @@
                 ws.send("hello")
                 self.assertEqual(ws.receive(), "hello")
 
-- :class:`WebsocketClient` is Django's ``AsyncClient`` with ``websocket()``, :class:`WebsocketSyncClient` its ``Client`` with the
-  same. They work without any test case, in pytest for one.
-- :class:`WebsocketTestCase`, :class:`WebsocketTransactionTestCase` and :class:`WebsocketSimpleTestCase` are Django's test cases
-  with these clients; :class:`WebsocketTestMixin` makes another one of them.
+- :class:`WebsocketClient` is Django's ``AsyncClient`` with ``websocket()``, :class:`WebsocketSyncClient` its ``Client`` with
+  the same. They work without any test case, in pytest for one.
+- :class:`WebsocketTestCase`, :class:`WebsocketTransactionTestCase` and :class:`WebsocketSimpleTestCase` are Django's test
+  cases with these clients; :class:`WebsocketTestMixin` makes another one of them.
 - :class:`WebsocketLiveServerTestCase` is a real server in the test process, for a real browser.
 """
 
