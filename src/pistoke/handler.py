@@ -36,6 +36,7 @@ from .protocol import (
 from .pubsub import signout
 from .refusal import finished, printable, refuse
 from .request import WebsocketRequest
+from .signals import somebody_listens
 from .socket import Socket
 
 if typing.TYPE_CHECKING:
@@ -85,6 +86,7 @@ class WebsocketHandler:
             # The client left before it was even heard.
             return
         socket = Socket(receive, send, offered_subprotocols(scope))
+        observe(socket, type(self))
         lane = threads.Lane()
         if self.use_database_threads:
             threads.enter(lane)
@@ -115,12 +117,11 @@ class WebsocketHandler:
         await send_started(type(self), scope)
         enter_script(scope)
         try:
-            request = self.request_class(scope, socket)
+            request = self._make_request(scope, socket)
         except UnicodeError:
             logger.warning("Bad Request (UnicodeDecodeError): %r", scope.get("raw_path") or scope["path"])
             await refuse(socket, HttpResponseBadRequest(), scope)
             return None
-        request.enforce_csrf_checks = self.enforce_csrf_checks
         try:
             since = signout.begin() if self._chain.must_load_session(request) else None
             response = await self._chain.open(request)
@@ -148,6 +149,13 @@ class WebsocketHandler:
             await sync_to_async(log_answer)(request, response)
         await self._refuse(request, socket, response)
         return None
+
+    def _make_request(self, scope: "Scope", socket: Socket) -> WebsocketRequest:
+        request = self.request_class(scope, socket)
+        request.enforce_csrf_checks = self.enforce_csrf_checks
+        if socket.observer is not None:
+            socket.observer.request = request
+        return request
 
     async def _refuse(self, request: WebsocketRequest, socket: Socket, response: "Response") -> None:
         """Answer the handshake; with a 500 where the answer itself fails, in its template or its stream."""
@@ -218,6 +226,14 @@ class WebsocketHandler:
         return await sync_to_async(response_for_exception)(request, exc)  # type: ignore[arg-type]  # groups too
 
 
+def observe(socket: Socket, sender: "type[WebsocketHandler]") -> None:
+    """Let those hear of a socket who listen to ``pistoke.signals``."""
+    if somebody_listens():
+        from .observer import Observer
+
+        socket.observer = Observer(sender, socket)
+
+
 def offered_subprotocols(scope: "Scope") -> "tuple[str, ...]":
     """Return the subprotocols that a client offers, in its order; older releases of Granian pass them on in one string."""
     return tuple(name.strip() for names in scope.get("subprotocols") or () for name in names.split(","))
@@ -280,11 +296,18 @@ async def finish(socket: Socket, driver: Driver, lane: threads.Lane, sender: "ty
         await send_finished(sender, driver.context)
     finally:
         socket.nothing_more()
-        if socket.limits is not None:
-            socket.limits.lift()
-        if socket.signed_in is not None:
-            socket.signed_in.leave()
-        threads.leave(lane)
+        leave(socket, lane)
+
+
+def leave(socket: Socket, lane: threads.Lane) -> None:
+    """Take a socket off all lists that it is on."""
+    if socket.limits is not None:
+        socket.limits.lift()
+    if socket.signed_in is not None:
+        socket.signed_in.leave()
+    threads.leave(lane)
+    if socket.observer is not None:
+        socket.observer.over(socket)
 
 
 def log_refusal(request: WebsocketRequest, response: "Response") -> None:

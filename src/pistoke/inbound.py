@@ -16,6 +16,7 @@ from .connection import LOST, Connection, payload, size
 if typing.TYPE_CHECKING:
     from ._types import Event, Receive
     from .limits import Limits
+    from .observer import Observer
     from .pubsub.registry import SignedIn
 
 
@@ -56,6 +57,7 @@ class Inbound(Connection):
         "_waiters",
         "attended",
         "limits",
+        "observer",
         "one_reader",
         "on_over",
         "signed_in",
@@ -81,6 +83,8 @@ class Inbound(Connection):
         self.attended: bool = False
         # What is in force beside the settings, if anything.
         self.limits: "Limits | None" = None
+        # Who tells others what happens, if anybody listens.
+        self.observer: "Observer | None" = None
         # What it is known as where users sign out; None where nobody has logged in.
         self.signed_in: "SignedIn | None" = None
         # Whether the driver is running the view at this very moment, and not a task that the view started.

@@ -319,9 +319,16 @@ class Socket(Inbound):
         try:
             await self._asgi_send(event)
         except asyncio.CancelledError:
+            # The server has been told.
+            self._answered(event)
             raise
         except Exception as exc:
             raise self._send_failed() from exc
+        self._answered(event)
+
+    def _answered(self, event: "Event") -> None:
+        if self.observer is not None:
+            self.observer.answered(event, self)
 
     def closing(self, code: int, reason: object) -> "Event":
         """Return the event that closes the socket; raise where the code may not be sent."""

@@ -234,6 +234,8 @@ class Watch:
         if not socket.over:
             logger.info("%s is closed with %s: %s", self._name, code, reason)
             socket.received({"type": "websocket.disconnect", "code": code, "reason": reason})
+            if socket.observer is not None:
+                socket.observer.closed_by_limit = True
             self._closing = get_running_loop().create_task(self._close(socket.closing(code, reason), stalled))
         for task in self._sending | self._receiving:
             # No message is lost by that which anybody would read; and Granian does not close while somebody receives.
@@ -274,6 +276,8 @@ def abort(send: "Send") -> None:
 
     It would wait for ever for such a client to read what was sent, at its own shutdown too.
     """
+    while isinstance(send, Wrapped):
+        send = send.func
     hang_up = getattr(getattr(getattr(send, "__self__", None), "transport", None), "abort", None)
     if hang_up is not None:
         hang_up()
