@@ -513,6 +513,13 @@ def test_wsgi_is_the_server_of_django(runserver):
 def test_wsgi_is_the_default_without_uvicorn(runserver, without_uvicorn):
     server = runserver("--noreload", path=without_uvicorn)
     server.wait_for("Starting (WSGI )?development server at")
+    server.wait_for(re.escape("no WebSockets: run pip install django-pistoke[runserver]"))
+
+
+def test_wsgi_that_was_asked_for_lacks_nothing(runserver, without_uvicorn):
+    server = runserver("--noreload", "--wsgi", path=without_uvicorn)
+    server.wait_for("Starting (WSGI )?development server at")
+    assert "Uvicorn" not in server.output
 
 
 def test_asgi_without_uvicorn_says_what_to_install(runserver, without_uvicorn):

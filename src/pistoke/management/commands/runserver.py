@@ -120,6 +120,9 @@ class Command(next_runserver()):  # type: ignore[misc]
     #: The ``pistoke.devserver.DevelopmentServer`` of ASGI mode, once it is there.
     server: Any = None
 
+    #: Whether it is Django's server for want of Uvicorn: nobody has asked for that.
+    lacks_uvicorn = False
+
     # Flags ------------------------------------------------------------------------------------------------------------
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -188,6 +191,7 @@ class Command(next_runserver()):  # type: ignore[misc]
             import uvicorn  # noqa: F401
         except ImportError as exc:
             if options["asgi"] is None:
+                self.lacks_uvicorn = True
                 return False
             message = "--asgi needs Uvicorn ({}): run pip install django-pistoke[runserver]"
             raise CommandError(message.format(exc)) from exc
@@ -240,6 +244,7 @@ class Command(next_runserver()):  # type: ignore[misc]
         would be to copy them. Without threading ``run()`` takes any callable, and does not mix threads into it.
         """
         if not options.get("asgi"):
+            self.say_what_is_lacking()
             return super().inner_run(*args, **options)  # type: ignore[no-any-return]
         from pistoke.devserver import DevelopmentServer
 
@@ -252,6 +257,12 @@ class Command(next_runserver()):  # type: ignore[misc]
         # Daphne's inner_run is a server of its own, not a layer around Django's.
         inner_run = DjangoCommand.inner_run.__get__(self) if "use_asgi" in options else super().inner_run
         return inner_run(*args, **dict(options, use_threading=False))  # type: ignore[no-any-return]
+
+    def say_what_is_lacking(self) -> None:
+        """Say why pages will find nobody to open a socket to; nothing to one who wants it so."""
+        if self.lacks_uvicorn:
+            message = "Uvicorn is not installed, so there are no WebSockets: run pip install django-pistoke[runserver]"
+            self.stderr.write(message + ", or add --wsgi if you want none", self.style.WARNING)
 
     def get_handler(self, *args: Any, **options: Any) -> Any:
         """Return the application to serve; in ASGI mode the one that serves static files too."""
