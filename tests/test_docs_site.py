@@ -172,6 +172,12 @@ def test_flags_of_runserver_are_those_it_has():
     assert flags(Runserver()) - flags(underneath()) <= listed <= flags(Runserver())
 
 
+def test_fixtures_are_those_of_the_plugin():
+    source = (SOURCE / "pytest_plugin.py").read_text(encoding="utf-8")
+    fixtures = set(re.findall(r"^@pytest\.fixture.*\ndef (\w+)", source, re.M))
+    assert {cells[0].strip("`") for cells in rows(DOCS / "reference" / "testing.md")} - {"fixture"} == fixtures
+
+
 # Finnish -------------------------------------------------------------------------------------------------------------
 
 
