@@ -1,6 +1,7 @@
 """What is built from this checkout: a wheel, and an sdist that makes the same wheel."""
 import configparser
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -8,6 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import pistoke
+from tests.parts import on_path, require
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,8 +74,21 @@ def test_package_has_its_type_marker_and_its_compiled_translations():
     assert {name[: -len("po")] + "mo" for name in texts} <= names
 
 
+def test_wheel_holds_no_file_that_git_ignores(wheel):
+    require("git", on_path("git") and (ROOT / ".git").exists(), "clone the repository")
+    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "src/pistoke"]
+    known = subprocess.check_output(words, cwd=str(ROOT), universal_newlines=True, timeout=20).split()
+    assert files_of_package(ROOT) <= {name[len("src/") :] for name in known}
+
+
+def test_wheel_holds_only_kinds_of_files_that_are_used():
+    kinds = {os.path.splitext(name)[1] for name in files_of_package(ROOT) if name != "pistoke/py.typed"}
+    # Python, and translations with their sources, as Django ships its own.
+    assert kinds == {".py", ".po", ".mo"}
+
+
 def test_wheel_runs_on_every_python_and_names_its_licence(wheel):
-    assert wheel.name == "django_pistoke-1.0.0-py3-none-any.whl"
+    assert wheel.name == "django_pistoke-{}-py3-none-any.whl".format(pistoke.__version__)
     metadata = read_metadata(wheel)
     assert "Requires-Python: >=3.6\n" in metadata
     assert "License-Expression: MIT\n" in metadata
@@ -89,6 +106,70 @@ def test_wheel_has_the_extra_of_the_development_server(wheel):
     metadata = read_metadata(wheel)
     assert "Provides-Extra: runserver\n" in metadata
     assert 'Requires-Dist: uvicorn[standard] ; extra == "runserver"' in metadata
+
+
+def test_extras_are_those_that_the_documentation_names(wheel):
+    """An extra that no page names is either forgotten there, or not for users."""
+    extras = {name for name in re.findall(r"^Provides-Extra: (\S+)$", read_metadata(wheel), re.M) if "test" not in name}
+    pages = [ROOT / "README.md"] + sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs").glob("[a-z]*/*.md"))
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    named = {name for names in re.findall(r"django-pistoke\[([\w,-]+)\]", text) for name in names.split(",")}
+    assert named == extras
+
+
+def matrix():
+    """Return the Pythons and the Djangos of tox.ini, as pairs like («3.6», «3.1»)."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(str(ROOT / "tox.ini"))
+    names = re.findall(r"^py(3)(\d+)-django(?:(\d)(\d)|(latest))$", tox["tox"]["env_list"], re.M)
+    return [(major + "." + minor, latest or first + "." + second) for major, minor, first, second, latest in names]
+
+
+def classifiers(wheel, kind):
+    """Return the versions that the classifiers of a kind name, in the order of the numbers."""
+    found = re.findall(r"^Classifier: {} :: (\d+\.\d+)$".format(kind), read_metadata(wheel), re.M)
+    return sorted(found, key=number)
+
+
+def number(version):
+    """Return a version as something that can be compared."""
+    return tuple(map(int, version.split(".")))
+
+
+def test_classifiers_name_the_pythons_of_the_matrix(wheel):
+    pythons = {python for python, _ in matrix()}
+    assert classifiers(wheel, "Programming Language :: Python") == sorted(pythons, key=number)
+
+
+def test_classifiers_name_the_djangos_of_the_matrix(wheel):
+    """The newest, whichever that is, has the last classifier."""
+    pinned = sorted({django for _, django in matrix()} - {"latest"}, key=number)
+    *named, newest = classifiers(wheel, "Framework :: Django")
+    assert named == pinned and number(newest) > number(pinned[-1])
+
+
+def test_readme_names_the_matrix():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Compatibility")[2].partition("##")[0]
+    said = re.sub(r"\s+", " ", text)
+    for python, django in matrix():
+        with_django = django if django != "latest" else "the newest"
+        assert re.search(r"\b{}\b[^.]*?(?:\.\d[^.]*?)*with ".format(re.escape(python)), said), python
+        assert with_django in said
+
+
+def test_changelog_begins_with_the_version():
+    heading = re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M).group(1)
+    assert re.match(r"{} \((unreleased|\d{{4}}-\d\d-\d\d)\)$".format(re.escape(pistoke.__version__)), heading), heading
+
+
+def test_instructions_for_a_release_name_what_there_is():
+    text = (ROOT / "RELEASING.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"(?:^|`)make ([\w-]+)", text, re.M))
+    assert {"build", "check-install", "docs"} <= targets
+    assert [target for target in targets if not re.search("^{}:".format(target), makefile, re.M)] == []
+    files = re.findall(r"\]\(([^):]+)\)", text) + re.findall(r"(?:tools|tests)/\w+\.py|\.ci/run", text)
+    assert [name for name in files if not (ROOT / name).exists()] == []
 
 
 def test_wheel_declares_the_settings_extension(wheel):

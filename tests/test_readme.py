@@ -467,7 +467,7 @@ def named(dotted):
     return getattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("page", EDITIONS + ["CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", EDITIONS + ["CONTRIBUTING.md", "RELEASING.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(page):
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
