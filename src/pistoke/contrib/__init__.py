@@ -1,0 +1,1 @@
+"""What others' libraries get of sockets; each module needs one, and nothing imports any by itself."""
