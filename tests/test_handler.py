@@ -228,6 +228,18 @@ async def test_an_answer_after_accept_becomes_a_close_code(protocol, answer, cod
     assert server.closed == code
 
 
+@pytest.mark.parametrize("exc", [Http404(), PermissionDenied()], ids=lambda exc: type(exc).__name__)
+async def test_an_answer_that_is_raised_is_logged_once_as_for_http(exc, caplog):
+    async def view(request):
+        raise exc
+
+    server, routes = serve(view)
+    with routes:
+        await server.run(WebsocketHandler())
+    record, = [record for record in caplog.records if record.name == "django.request"]
+    assert record.levelno == logging.WARNING and server.scope["path"] in record.getMessage()
+
+
 @pytest.mark.parametrize(
     ("path", "status"), [("/nowhere/", 404), ("/page/", 405)]
 )

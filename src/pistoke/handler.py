@@ -223,7 +223,7 @@ class WebsocketHandler:
         ``got_request_exception`` is sent and ``django.request`` logs it, traceback included, so that admins are mailed
         and error trackers see it. ``Http404`` and the like are logged as for HTTP, and no error of ours.
         """
-        return await sync_to_async(response_for_exception)(request, exc)  # type: ignore[arg-type]  # groups too
+        return await sync_to_async(response_for_reported)(request, exc)
 
 
 def observe(socket: Socket, sender: "type[WebsocketHandler]") -> None:
@@ -321,6 +321,13 @@ def log_refusal(request: WebsocketRequest, response: "Response") -> None:
             request._refused_by,
             extra={"status_code": response.status_code, "request": request},
         )
+
+
+def response_for_reported(request: WebsocketRequest, exc: BaseException) -> "HttpResponse":
+    """Return Django's error page for an exception; log what Django leaves to its own handler (``Http404``)."""
+    response = response_for_exception(request, exc)  # type: ignore[arg-type]  # groups too
+    log_answer(request, response)
+    return response
 
 
 def log_answer(request: WebsocketRequest, response: Any) -> None:
