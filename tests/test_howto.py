@@ -5,6 +5,7 @@ the same file, each is added to those before it. What the page promises is asked
 `tests/howto/`, one module for each page, which has the URL patterns too unless the page does. They have to run each line of the page's Python: a line that nobody has run is a
 failure, and so is a block of which nobody here knows what to do with it.
 """
+import ast
 import json
 import os
 import re
@@ -139,17 +140,18 @@ def parse_json(block, browser):
     json.loads(block.text)
 
 
+#: How the syntax tree calls a string, by the version of Python.
+STRINGS = (ast.Constant,) if sys.version_info >= (3, 8) else (ast.Str,)
+
+
 def try_commands(block, browser):
-    """Each line is a command that the page's own test runs, or that somebody here knows."""
-    checks = (CHECKS / (block.page + ".py")).read_text(encoding="utf-8")
-    for line in block.text.splitlines():
-        known = any(re.match(pattern, line) for pattern in COMMANDS)
-        assert known or "# runs: {}\n".format(line) in checks, "nobody knows how to try `{}` of {}".format(line, block)
+    """Each line is a command that the page's own test runs."""
+    module = ast.parse((CHECKS / (block.page + ".py")).read_text(encoding="utf-8"))
+    known = {ast.literal_eval(node) for node in ast.walk(module) if isinstance(node, STRINGS)}
+    for line in re.sub(r"\\\n\s*", "", block.text).splitlines():
+        assert line in known, "nobody knows how to try `{}` of {}".format(line, block)
         assert shlex.split(line)
 
-
-#: Commands that need no trying; others are in a comment `# runs: …` of the test that does so.
-COMMANDS = [r"python manage\.py (runserver|check)$", r"python manage\.py migrate$"]
 
 #: In this order; the first that matches has the block.
 RUNNERS = [
