@@ -28,6 +28,13 @@ def test_page_is_secure_and_knows_the_address_of_its_socket(site):
     assert seen["websocket"] == "wss://example.org:{}".format(site.https)
 
 
+def test_client_would_choose_its_address_with_the_usual_example(site):
+    """Why the page does not use `$proxy_add_x_forwarded_for`."""
+    with site.again("usual", change=lambda text: text.replace("$remote_addr", "$proxy_add_x_forwarded_for")) as other:
+        _, _, body = other.get(**{"X-Forwarded-For": "192.0.2.7"})
+    assert json.loads(body)["client"] == "192.0.2.7"
+
+
 def test_plain_http_is_redirected(site):
     status, headers, _ = site.get("/seen/?a=1", secure=False, Host="example.org")
     assert (status, headers["Location"]) == (301, "https://example.org/seen/?a=1")
