@@ -2,8 +2,9 @@
 
 Each page becomes a Django project. A block whose first line names a file (`# shop/views.py`) is that file; of several for
 the same file, each is added to those before it. What the page promises is asked by Django tests, which are kept in
-`tests/howto/`, one module for each page, which has the URL patterns too unless the page does. They have to run each line of the page's Python: a line that nobody has run is a
-failure, and so is a block of which nobody here knows what to do with it.
+`tests/howto/`, one module for each page, with the URL patterns that the page leaves to its reader. They have to run each
+line of the page's Python: a line that nobody has run is a failure, and so is a block of which nobody here knows what to do
+with it.
 """
 import ast
 import json

@@ -3,15 +3,16 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission
-from pistoke.pubsub import adisconnect
 from django.urls import path
 from django.utils.decorators import method_decorator
-from pistoke.protocol import WebsocketProtocol
-from pistoke.testing import WebsocketTransactionTestCase
 from shop.functions import refused_with_a_code, refused_with_http
 from shop.later import admin
 from shop.refusals import orders
 from shop.views import Feed, Stock
+
+from pistoke.protocol import WebsocketProtocol
+from pistoke.pubsub import adisconnect
+from pistoke.testing import WebsocketTransactionTestCase
 
 urlpatterns = [
     path("feed/", Feed.as_view()),

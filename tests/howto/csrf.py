@@ -2,13 +2,14 @@ import re
 
 from django.test import override_settings
 from django.urls import path
-from pistoke.decorators import csrf_handshake
-from pistoke.protocol import WebsocketJSONProtocol
-from pistoke.testing import WebsocketClient, WebsocketSimpleTestCase
 from shop.orders import orders
 from shop.prices import prices
 from shop.tokens import token
 from shop.votes import vote
+
+from pistoke.decorators import csrf_handshake
+from pistoke.protocol import WebsocketJSONProtocol
+from pistoke.testing import WebsocketClient, WebsocketSimpleTestCase
 
 
 async def tell(request):
@@ -80,8 +81,8 @@ class CSRF(WebsocketSimpleTestCase):
     async def test_token_elsewhere(self):
         token = await self.token()
         self.assertTrue(self.async_client.cookies["csrftoken"].value)
-        for token in (token, self.async_client.cookies["csrftoken"].value):
-            async with self.async_client.websocket("/orders/?token=" + token) as ws:
+        for known in (token, self.async_client.cookies["csrftoken"].value):
+            async with self.async_client.websocket("/orders/?token=" + known) as ws:
                 await ws.send("tea")
                 self.assertEqual(await ws.receive(), "Ordered: tea")
         async with self.async_client.websocket("/orders/") as ws:

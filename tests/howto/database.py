@@ -5,13 +5,14 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, transaction
 from django.urls import path
-from pistoke.conf import conf
-from pistoke.testing import WebsocketTransactionTestCase
 from shop.models import Product
 from shop.orders import orders
 from shop.services import buy
 from shop.views import listing, stock
 from shop.watch import watch
+
+from pistoke.conf import conf
+from pistoke.testing import WebsocketTransactionTestCase
 
 done = []
 

@@ -12,12 +12,13 @@ from django.http import Http404
 from django.test import override_settings
 from django.urls import path
 from django.views import View
+from shop.slow import watched
+from shop.views import echo, private
+
 from pistoke import checks
 from pistoke.protocol import WebsocketProtocol
 from pistoke.testing import WebsocketLiveServerTestCase, WebsocketTransactionTestCase
 from pistoke.views import WebsocketView
-from shop.slow import watched
-from shop.views import echo, private
 
 with open(os.environ["PAGE"], encoding="utf-8") as page:
     PAGE = page.read()

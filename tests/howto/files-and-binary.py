@@ -1,10 +1,11 @@
 import struct
 
 from django.urls import path
-from pistoke.testing import WebsocketSimpleTestCase
 from shop.download import download
 from shop.points import points
 from shop.views import LARGEST, upload
+
+from pistoke.testing import WebsocketSimpleTestCase
 
 urlpatterns = [
     path("upload/", upload),

@@ -3,15 +3,16 @@ import decimal
 import uuid
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.utils.translation import gettext_lazy
 from django.urls import path
-from pistoke.testing import WebsocketSimpleTestCase
+from django.utils.translation import gettext_lazy
 from shop.clock import Clock
 from shop.exact import prices
 from shop.orders import orders
 from shop.questions import questions
 from shop.short import short
 from shop.views import basket
+
+from pistoke.testing import WebsocketSimpleTestCase
 
 urlpatterns = [
     path("basket/", basket),

@@ -2,11 +2,12 @@ import asyncio
 from unittest import mock
 
 from django.urls import path
-from pistoke.testing import WebsocketSimpleTestCase
 from shop.graphql import graphql
 from shop.old import any_edition
 from shop.versions import prices
 from shop.views import shop
+
+from pistoke.testing import WebsocketSimpleTestCase
 
 urlpatterns = [
     path("shop/", shop),

@@ -4,12 +4,13 @@ from unittest import mock
 from django.contrib.auth import get_user_model
 from django.http import HttpResponse
 from django.urls import path
-from pistoke.protocol import WebsocketSubprotocol
-from pistoke.pubsub import adisconnect
-from pistoke.testing import WebsocketTransactionTestCase
 from shop.first import first
 from shop.tokens import make_token
 from shop.views import app
+
+from pistoke.protocol import WebsocketSubprotocol
+from pistoke.pubsub import adisconnect
+from pistoke.testing import WebsocketTransactionTestCase
 
 
 async def page(request):

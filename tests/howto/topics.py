@@ -8,9 +8,6 @@ from django.db import transaction
 from django.shortcuts import render
 from django.test import override_settings
 from django.urls import path
-from pistoke.pubsub import apublish, position
-from pistoke.pubsub.broker import brokers
-from pistoke.testing import WebsocketTransactionTestCase
 from project.settings import PISTOKE_PUBSUB
 from rooms.log import first_of
 from rooms.mine import orders
@@ -18,6 +15,10 @@ from rooms.models import Order
 from rooms.resume import resume
 from rooms.ticker import ticker
 from rooms.views import chat
+
+from pistoke.pubsub import apublish, position
+from pistoke.pubsub.broker import brokers
+from pistoke.testing import WebsocketTransactionTestCase
 
 
 def room(request):
