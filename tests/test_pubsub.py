@@ -1,5 +1,6 @@
 """Topics: publishing, subscribing, following, positions and members that do not keep up."""
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -14,9 +15,18 @@ from pistoke.handler import WebsocketHandler
 from pistoke.protocol import WebsocketJSONProtocol, WebsocketProtocol
 from pistoke.pubsub import Position, aposition, apublish, gap_detected, position, publish, publish_failed, subscribe
 from pistoke.pubsub.broker import brokers
+from pistoke.pubsub.hub import MEMBERS_PER_TURN
+from pistoke.pubsub.member import Member
 from pistoke.pubsub.message import Message, encode
+from pistoke.request import WebsocketRequest
 
 from .asgi import Server, urls
+
+try:
+    import contextvars
+except ImportError:
+    # Python 3.6 has none.
+    contextvars = None
 
 HISTORY = {"default": {"HISTORY": {"kept.*": {"size": 3, "ttl": 60}, "long.*": {"size": 1000, "ttl": 60}}}}
 
@@ -148,6 +158,25 @@ class TestHistory:
         async with subscribe("kept.t", since=since) as messages:
             assert messages.recovered is False
 
+    @pytest.mark.parametrize("since", [5, True, 1.5, b"abc-1", [1], ("abc", 1), {"kept.t": 5}, "x" * 1000000, "\ud800"])
+    async def test_what_else_a_stranger_may_show_is_not_recovered(self, since):
+        async with subscribe("kept.t", since=since) as messages:
+            assert messages.recovered is False
+
+    async def test_past_of_any_length_leaves_room_for_what_comes_meanwhile(self):
+        since = await aposition("long.t")
+        for number in range(300):
+            await apublish("long.t", number)
+        async with subscribe("long.t", since=since, buffer=2) as messages:
+            await apublish("long.t", 300)
+            await apublish("long.t", 301)
+            assert await take(messages, 302) == list(range(302))
+            for number in range(3):
+                await apublish("long.t", number)
+            assert await take(messages, 2) == [0, 1]
+            with pytest.raises(SlowMember):
+                await messages.__anext__()
+
     async def test_position_from_the_future_is_not_recovered(self):
         now = await apublish("kept.t", 1)
         async with subscribe("kept.t", since=Position(now.epoch, 9)) as messages:
@@ -198,6 +227,29 @@ class TestSlow:
                 await apublish("t", number)
             assert await take(messages, 1) == [3]
 
+    async def test_one_that_falls_behind_while_it_joins_joins_no_more(self, monkeypatch):
+        broker = brokers["default"]
+        since, missed, gate = await aposition("kept.t"), broker.missed, asyncio.Event()
+
+        async def slow(topic, since):
+            await gate.wait()
+            return await missed(topic, since)
+
+        monkeypatch.setattr(broker, "missed", slow)
+        messages = subscribe("kept.t", "t", since=since, buffer=1)
+        joining = asyncio.ensure_future(messages.__aenter__())
+        while not hub().topics:
+            await asyncio.sleep(0)
+        for number in range(2):
+            await apublish("kept.t", number)
+        gate.set()
+        await joining
+        assert hub().topics == []
+        assert await take(messages, 2) == [0, 1]
+        with pytest.raises(SlowMember):
+            await messages.__anext__()
+        hub().close()
+
     def test_policy_is_checked(self):
         with pytest.raises(ValueError, match="expected slow='close' or"):
             subscribe("t", slow="never")
@@ -207,11 +259,22 @@ def hub():
     return brokers["default"].hub()
 
 
+class Follows(Member):
+    """One that keeps what comes."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.got = []
+
+    def deliver(self, message):
+        self.got.append(message)
+
+
 class TestFollow:
     """A view that follows a topic."""
 
-    async def run(self, view, script):
-        server = Server("/view/")
+    async def run(self, view, script, server=None):
+        server = server or Server("/view/")
         with urls(view=view):
             task = server.start(WebsocketHandler())
             await script(server)
@@ -363,6 +426,94 @@ class TestFollow:
 
         await self.run(view, script)
         assert ended
+
+    async def test_client_that_reads_a_long_past_slowly_is_not_closed_for_what_comes_meanwhile(self):
+        since = await aposition("long.t")
+        for number in range(300):
+            await apublish("long.t", str(number))
+
+        async def view(request):
+            async with request.follow("long.t", since=since, buffer=2):
+                async for _ in request:
+                    pass
+
+        async def script(server):
+            server.hold()
+            while not hub().topics:
+                await asyncio.sleep(0)
+            await nothing(server)
+            await apublish("long.t", "300")
+            await apublish("long.t", "301")
+            server.release()
+            while len(messages_of(server)) < 302:
+                await asyncio.sleep(0)
+
+        server = await self.run(view, script)
+        assert messages_of(server) == [*map(str, range(302))]
+
+    async def test_json_view_sends_bytes_as_they_are(self):
+        server = await self.follow(nothing, WebsocketJSONProtocol, published=(b"\0\xff", "text"))
+        assert messages_of(server) == [b"\0\xff", '"text"']
+
+    async def test_transform_that_is_a_coroutine_is_refused(self):
+        async def transform(message):
+            pass
+
+        request = WebsocketRequest.__new__(WebsocketRequest)  # no connection, no scope
+        request._socket = None
+        with pytest.raises(TypeError, match="expected a transform that returns at once"):
+            request.follow("t", transform=transform)
+
+    async def test_member_that_has_left_gets_nothing_more(self):
+        members = [Follows(brokers["default"], ("t",)) for _ in range(MEMBERS_PER_TURN + 2)]
+        for member in members:
+            await member.__aenter__()
+        publishing = asyncio.ensure_future(apublish("t", 1))
+        await asyncio.sleep(0)
+        members[-1].leave()
+        await publishing
+        assert [len(member.got) for member in members] == [1] * (MEMBERS_PER_TURN + 1) + [0]
+        for member in members:
+            member.leave()
+        hub().close()
+
+    @pytest.mark.skipif(sys.version_info < (3, 7), reason="Python 3.6 has no contexts")
+    async def test_sent_in_the_context_of_the_view(self):
+        variable = contextvars.ContextVar("variable", default="the publisher's")
+        seen = []
+
+        def transform(message):
+            seen.append(variable.get())
+            return message.data
+
+        @WebsocketProtocol
+        async def view(request):
+            variable.set("the view's")
+            async with request.follow("t", transform=transform):
+                async for _ in request:
+                    pass
+
+        async def script(server):
+            while not hub().topics:
+                await asyncio.sleep(0)
+            for message in ("one", "two"):
+                server.hold()
+                await apublish("t", message)
+                assert variable.get() == "the publisher's"
+                server.release()
+                await nothing(server)
+
+        class Traced(Server):
+            async def send(self, event):
+                token = variable.set("the send's")
+                await super().send(event)
+                if sys.version_info >= (3, 11):
+                    # Before that a send that waits goes on in a copy of its context.
+                    variable.reset(token)
+
+        server = await self.run(view, script, Traced("/view/"))
+        assert messages_of(server) == ["one", "two"]
+        assert seen[0] == "the view's"
 
     async def test_text_that_no_client_could_be_sent_is_refused(self):
         with pytest.raises(UnicodeEncodeError):

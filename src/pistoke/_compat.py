@@ -201,6 +201,24 @@ else:
         return context
 
 
+if sys.version_info >= (3, 11):
+
+    def create_task_in(
+        context: Context, coroutine: "typing.Coroutine[typing.Any, typing.Any, None]"
+    ) -> "asyncio.Task[None]":
+        """Return a task that runs in a context."""
+        return get_running_loop().create_task(coroutine, context=context)
+
+else:
+
+    def create_task_in(
+        context: Context, coroutine: "typing.Coroutine[typing.Any, typing.Any, None]"
+    ) -> "asyncio.Task[None]":
+        """Return a task that runs in a copy of a context: there is no way into itself."""
+        task: "asyncio.Task[None]" = context.run(get_running_loop().create_task, coroutine)
+        return task
+
+
 # Threads -------------------------------------------------------------------------------------------------------------
 
 #: A queue between threads; the one written in C came with Python 3.7.

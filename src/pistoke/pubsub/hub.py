@@ -72,6 +72,8 @@ class Hub:
         # What has come and not yet gone to every member; the members that the first of it has yet to go to.
         self._inbox: "collections.deque[Message]" = collections.deque()
         self._rest: "typing.Iterator[Member] | None" = None
+        # Those that follow its topic still.
+        self._following: "typing.Container[Member]" = ()
         # Whether the inbox is about to be looked at, and who waits until it is empty.
         self._scheduled = False
         self._waiters: "list[asyncio.Future[None]]" = []
@@ -171,6 +173,11 @@ class Hub:
         self._inbox.append(message)
         self.deliver()
 
+    def arrived_late(self, message: Message) -> None:
+        """The same, for one of many that come at once because they could not come at their time."""
+        message.late = True
+        self.arrived(message)
+
     def arrived_elsewhere(self, message: Message) -> None:
         """The same, called in any thread; raises RuntimeError where the loop has ended."""
         self._inbox.append(message)
@@ -187,8 +194,11 @@ class Hub:
         while self._inbox:
             message = self._inbox[0]
             if self._rest is None:
-                self._rest = self._members_for(message)
-            for member in self._rest:
+                rest = self._rest = self._members_for(message)
+            else:
+                # Some may have left since the turn before.
+                rest = filter(self._following.__contains__, self._rest)
+            for member in rest:
                 member.deliver(message)
                 turns -= 1
                 if not turns:
@@ -208,6 +218,7 @@ class Hub:
             return iter(())
         if message.position is not None:
             channel.position = message.position
+        self._following = channel.members
         return iter(list(channel.members))
 
     async def delivered(self) -> None:
@@ -265,7 +276,7 @@ class Hub:
             missed = await self._missed(channel)
             if missed is not None and missed.recovered:
                 for message in missed.messages:
-                    self.arrived(message)
+                    self.arrived_late(message)
                 return
             if missed is not None:
                 channel.position = missed.position or channel.position

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import collections.abc
 import contextlib
 import logging
 import typing
@@ -9,7 +10,7 @@ from typing import Any
 
 from django.utils.functional import Promise
 
-from .._compat import get_running_loop
+from .._compat import copy_context, create_task_in, get_running_loop, is_async_def
 from ..conf import conf
 from ..connection import INTERNAL_ERROR
 from ..exceptions import ConnectionClosed, SlowMember
@@ -72,6 +73,8 @@ class Member:
         self._hub: "Hub | None" = None
         # What has come and has not been passed on.
         self._queue: "collections.deque[Message]" = collections.deque()
+        # How many of them were missed before: a past of any length is no fault of the member's.
+        self._past = 0
         # What has come to topics whose past is still being looked up; then the position up to which that was passed on,
         # until a later message comes: what was looked up may come all the same, over a slower connection.
         self._held: "dict[str, collections.deque[Message] | Position]" = {}
@@ -81,6 +84,9 @@ class Member:
         outcomes = []
         try:
             for topic in self._topics:
+                if self._hub is None:
+                    # It has fallen behind already.
+                    break
                 outcomes.append(await hub.join(self, topic, self._since_of(topic)))
         except BaseException:
             self.leave()
@@ -90,9 +96,7 @@ class Member:
         return self
 
     def _since_of(self, topic: str) -> "str | Position | None":
-        if self._since is None or isinstance(self._since, (str, tuple)):
-            return self._since
-        return self._since.get(topic)
+        return self._since.get(topic) if isinstance(self._since, collections.abc.Mapping) else self._since
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.leave()
@@ -116,7 +120,7 @@ class Member:
         if position is not None:
             self._held[topic] = position
         for message in missed:
-            # A past of any length is no fault of the member's.
+            self._past += 1
             self._put(message)
         for message in held if isinstance(held, collections.deque) else ():
             self.deliver(message)
@@ -140,14 +144,24 @@ class Member:
 
     def _take(self, message: "Message", queue: "collections.deque[Message]") -> None:
         """Keep a message in a queue that is full at some point."""
-        if len(queue) >= self._buffer:
-            if self._slow == "close":
+        if len(queue) >= self._buffer + self._past:
+            if self._slow != "close":
+                queue.popleft()
+                self._past = max(0, self._past - 1)
+            elif message.late:
+                self._past += 1
+            else:
                 self._fell_behind()
                 return
-            queue.popleft()
         queue.append(message)
         if queue is self._queue:
             self._kept()
+
+    def _next(self) -> "Message":
+        """Return the message that has waited longest."""
+        if self._past:
+            self._past -= 1
+        return self._queue.popleft()
 
     def _put(self, message: "Message") -> None:
         self._queue.append(message)
@@ -190,7 +204,7 @@ class Subscription(Member):
                 await self._waiter
             finally:
                 self._waiter = None
-        return self._queue.popleft()
+        return self._next()
 
     def _kept(self) -> None:
         self._wake()
@@ -219,6 +233,11 @@ class Follower(Member):
 
     def __init__(self, socket: "Socket", transform: "Transform | None", *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if transform is not None and is_async_def(transform):
+            raise TypeError(
+                "expected a transform that returns at once what is sent, got the coroutine function {!r}; "
+                "use subscribe() in a task to await something for each message".format(transform)
+            )
         self.socket = socket
         self._transform = transform
         # Whether messages have to wait: for what was missed before them, or for a send that waits itself.
@@ -226,6 +245,10 @@ class Follower(Member):
         # The task that goes on where a send has to wait, and the one that closes the socket.
         self._task: "asyncio.Task[None] | None" = None
         self._closing: "asyncio.Task[None] | None" = None
+        # What is sent is made and sent in the context of the view (its language, what it is traced by), whoever publishes.
+        # Entered at once, where there is nothing to switch: that is what Python 3.6 has instead.
+        self._context = copy_context()
+        self._context.run(bool)
 
     async def __aenter__(self) -> "Follower":
         self._busy = True
@@ -268,14 +291,14 @@ class Follower(Member):
 
     def _kept(self) -> None:
         while self._queue and not self._busy:
-            self._begin(self._queue.popleft())
+            self._begin(self._next())
 
     def _begin(self, message: "Message") -> None:
         """Send a message; let a task do that where it has to wait."""
-        rest = self._send(message)
+        rest = self._context.run(self._send, message)
         if rest is not None:
             self._busy = True
-            self._task = get_running_loop().create_task(self._send_queue(rest, message))
+            self._task = create_task_in(self._context, self._send_queue(rest, message))
 
     def _send(self, message: "Message") -> "typing.Awaitable[None] | None":
         """Begin to send a message; return what is left to await, None if nothing."""
@@ -305,7 +328,7 @@ class Follower(Member):
     async def _send_next(self) -> None:
         """Send the first message of the queue; nothing where that was emptied."""
         if self._queue:
-            message = self._queue.popleft()
+            message = self._next()
             rest = self._send(message)
             if rest is not None:
                 await self._finish(rest, message)

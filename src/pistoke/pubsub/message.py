@@ -45,9 +45,9 @@ class Position(typing.NamedTuple):
         return "{}-{}".format(self.epoch, self.offset)
 
     @classmethod
-    def parse(cls, text: str) -> "Position | None":
-        """Return the position that a client has shown, None where it is none."""
-        match = re.fullmatch(r"([A-Za-z0-9]{1,40})-([0-9]{1,18})", text)
+    def parse(cls, text: object) -> "Position | None":
+        """Return the position that a client has shown, None where it is none: whatever JSON can be."""
+        match = re.fullmatch(r"([A-Za-z0-9]{1,40})-([0-9]{1,18})", text) if isinstance(text, str) else None
         return cls(match.group(1), int(match.group(2))) if match else None
 
 
@@ -59,7 +59,7 @@ class Message:
     something may be missing here.
     """
 
-    __slots__ = ("_made", "payload", "position", "topic")
+    __slots__ = ("_made", "late", "payload", "position", "topic")
 
     gap = False
 
@@ -68,6 +68,9 @@ class Message:
         # What travels: a letter for the type, and the data (see encode).
         self.payload = payload
         self.position = position
+        # Whether it comes after its time, with others, because the engine could not be heard: a crowd of any size is no
+        # fault of those it comes to.
+        self.late = False
         # What encoded it last, and what came of that, for the next member: each member of a topic asks for the same.
         self._made: "tuple[object, Event] | None" = None
 
@@ -82,7 +85,8 @@ class Message:
     def event(self, encode: "Encode | None" = None) -> "Event":
         """Return the event that sends it to a client, made once for all clients of a kind.
 
-        ``encode`` is what encodes the messages of the client's protocol; without one a JSON value is sent as JSON.
+        ``encode`` is what encodes the messages of the client's protocol; without one a JSON value is sent as JSON. Bytes are
+        binary to all.
         """
         if self._made is None or self._made[0] is not encode:
             message = self._encode(encode)
@@ -91,9 +95,9 @@ class Message:
         return self._made[1]
 
     def _encode(self, encode: "Encode | None") -> "str | bytes":
-        if encode is not None:
-            return encode(self.data)
-        return self.payload[1:] if self.payload[0] in "sj" else decode(self.payload)
+        if self.payload[0] == "b":
+            return bytes(self.data)
+        return self.payload[1:] if encode is None else encode(self.data)
 
 
 class Gap(Message):
@@ -119,7 +123,17 @@ def encode(data: object) -> str:
     if isinstance(data, (bytes, bytearray, memoryview)):
         return "b" + base64.b64encode(data).decode()
     # Not as DjangoJSONEncoder would by itself: NaN is no JSON, and a browser would not read it.
-    return "j" + json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False, separators=(",", ":"))
+    return "j" + encode_json(data, {"cls": DjangoJSONEncoder, "allow_nan": False, "separators": (",", ":")})
+
+
+def encode_json(data: object, dumps: "dict[str, Any]") -> str:
+    """Return data as JSON, typed messages too."""
+    try:
+        return json.dumps(data, **dumps)
+    except TypeError as exc:
+        from ..protocol import dumps_models
+
+        return dumps_models(data, dumps, exc)
 
 
 def decode(payload: str) -> Any:

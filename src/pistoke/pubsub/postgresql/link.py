@@ -245,7 +245,7 @@ class PostgreSQLLink(Link):
             topic, notice = waiting.popleft()
             payload = notice.payload if notice.payload is not None else await self._fetched(topic, notice)
             if payload is not None:
-                self._hub.arrived(message_of(topic, notice, payload))
+                self._hub.arrived_late(message_of(topic, notice, payload))
             elif self._waiting is waiting:
                 await self._hub.catch_up(topic)
         if self._waiting is waiting:

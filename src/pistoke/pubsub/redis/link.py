@@ -93,7 +93,7 @@ class RedisLink(SteadyLink):
         await self._hub.restored()
         held = self._held
         while held:
-            self._hub.arrived(held.popleft())
+            self._hub.arrived_late(held.popleft())
             await self._hub.delivered()
         self._held = None
 
