@@ -172,7 +172,7 @@ async def test_a_view_that_swallows_its_cancellation_is_cancelled_again_and_then
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 cancelled.append(True)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.3)
 
     server, routes = serve(stubborn)
     with routes, override_settings(PISTOKE_DISCONNECT_GRACE=0.05):
@@ -180,6 +180,28 @@ async def test_a_view_that_swallows_its_cancellation_is_cancelled_again_and_then
         await server.run(WebsocketHandler())
     assert len(cancelled) == 2
     assert [record.getMessage() for record in caplog.records if "stubborn" in record.getMessage()]
+
+
+async def test_a_view_that_ends_its_tasks_first_is_let_do_so_without_any_grace(caplog):
+    cancelled = []
+
+    async def tidy(request):
+        async for _ in request:
+            pass
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(5):
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    cancelled.append(True)
+
+    server, routes = serve(tidy)
+    with routes, override_settings(PISTOKE_DISCONNECT_GRACE=0):
+        server.leave()
+        await server.run(WebsocketHandler())
+    assert not cancelled and not caplog.records
 
 
 async def test_an_exception_closes_1011_and_is_reported_as_for_http(caplog):

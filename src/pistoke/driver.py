@@ -24,6 +24,10 @@ if typing.TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("pistoke")
 
+#: The least that a view gets to end once it was cancelled, in seconds: one with tasks of its own needs a few turns of the
+#: event loop, also where there is no grace (in tests, say).
+LEAST_TO_END = 0.1
+
 
 def run_in(context: "Context | None", function: "typing.Callable[..., T]", *args: Any) -> "T":
     """Call a function in a context, or in that of the task where it is None."""
@@ -112,12 +116,12 @@ class Driver:
         if self._timer is not None or self._cancelled:
             return
         if self._socket.has_read or self._socket.application is State.DISCONNECTED:
-            self._later(self._cancel)
+            self._later(self._seconds(), self._cancel)
         else:
             self._cancel()
 
-    def _later(self, callback: "typing.Callable[[], None]") -> None:
-        self._timer = get_running_loop().call_later(self._seconds(), callback)
+    def _later(self, seconds: float, callback: "typing.Callable[[], None]") -> None:
+        self._timer = get_running_loop().call_later(seconds, callback)
 
     def _seconds(self) -> float:
         if self._grace is not None:
@@ -127,12 +131,15 @@ class Driver:
     def _cancel(self) -> None:
         self._cancelled += 1
         self._task.cancel()
-        self._later(self._cancel if self._cancelled < 2 else self._warn)
+        self._later(self._seconds_to_end(), self._cancel if self._cancelled < 2 else self._warn)
+
+    def _seconds_to_end(self) -> float:
+        return max(self._seconds(), LEAST_TO_END)
 
     def _warn(self) -> None:
         logger.error(
             "%s still runs although its client has left and it was cancelled twice, %s s apart; expected it to end where "
             "asyncio.CancelledError is raised, and to clean up in finally",
             self.name,
-            self._seconds(),
+            self._seconds_to_end(),
         )
