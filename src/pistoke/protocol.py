@@ -209,9 +209,22 @@ def json_codec(loads: "dict[str, Any]", dumps: "dict[str, Any]") -> "tuple[Decod
         return json.loads(message, **loads)
 
     def encode(value: Any) -> str:
-        return json.dumps(value, **dumps)
+        try:
+            return json.dumps(value, **dumps)
+        except TypeError as exc:
+            return dumps_models(value, dumps, exc)
 
     return decode, encode
+
+
+def dumps_models(value: Any, dumps: "dict[str, Any]", exc: TypeError) -> str:
+    """Return the JSON of a value with typed messages in it, given what was wrong with it without them."""
+    try:
+        from .typed.models import dumps_with_models
+    except ImportError:
+        # Python 3.6 has no dataclasses, and no messages made of them.
+        raise exc from None
+    return dumps_with_models(value, dumps)
 
 
 async def close_quietly(socket: "Socket", code: int, reason: str = "") -> None:

@@ -28,6 +28,13 @@ if typing.TYPE_CHECKING:
     from .pubsub.message import Position
     from .pubsub.presence import Presence
     from .socket import Socket
+    from .typed.declaration import Declaration
+    from .typed.reading import Messages, OnError
+
+    A = typing.TypeVar("A")
+    B = typing.TypeVar("B")
+    C = typing.TypeVar("C")
+    D = typing.TypeVar("D")
 
 #: The schemes of a socket, and those that all of Django knows them by.
 HTTP_SCHEMES = {"ws": "http", "wss": "https"}
@@ -151,7 +158,8 @@ class WebsocketRequest(ASGIRequest):
 
     @markcoroutinefunction
     def send(self, message: object) -> "typing.Coroutine[Any, Any, None]":
-        """Send a message: ``str`` as text, ``bytes`` as binary; in a JSON protocol any object.
+        """Send a message: ``str`` as text, ``bytes`` as binary; in a JSON protocol any object; a
+        dataclass, pydantic model or msgspec struct as JSON in both.
 
         A coroutine, which ends when the server has taken the message. Raises
         :class:`~pistoke.exceptions.ConnectionClosed` where there is nobody to send to, TypeError for a message of another
@@ -162,6 +170,54 @@ class WebsocketRequest(ASGIRequest):
     def __aiter__(self) -> "Socket":
         """Iterate over the messages until the client leaves."""
         return self._socket
+
+    # Typed messages
+
+    # What the view has declared of its messages, if anything (see :func:`pistoke.typed.messages`).
+    _declaration: "Declaration | None" = None
+
+    if typing.TYPE_CHECKING:
+        # Several classes are told apart by every checker; a union of them, only by those that know PEP 747.
+        @typing.overload
+        def messages(self, *, on_error: "OnError | None" = None) -> "Messages[Any]": ...
+        @typing.overload
+        def messages(self, a: "type[A]", *, on_error: "OnError | None" = None) -> "Messages[A]": ...
+        @typing.overload
+        def messages(
+            self, a: "type[A]", b: "type[B]", *, on_error: "OnError | None" = None
+        ) -> "Messages[A | B]": ...
+        @typing.overload
+        def messages(
+            self, a: "type[A]", b: "type[B]", c: "type[C]", *, on_error: "OnError | None" = None
+        ) -> "Messages[A | B | C]": ...
+        @typing.overload
+        def messages(
+            self, a: "type[A]", b: "type[B]", c: "type[C]", d: "type[D]", *, on_error: "OnError | None" = None
+        ) -> "Messages[A | B | C | D]": ...
+        @typing.overload
+        def messages(self, *expected: Any, on_error: "OnError | None" = None) -> "Messages[Any]": ...
+        def messages(self, *expected: Any, **kwargs: Any) -> "Messages[Any]": ...
+
+    else:
+
+        def messages(self, *expected, on_error=None):
+            """Iterate over the messages as instances of classes: ``async for message in request.messages(Say | Typing)``.
+
+            ``expected`` are dataclasses, pydantic models or msgspec structs, or unions of them; none where the view has
+            declared them (see :class:`pistoke.typed.messages`). A client that sends anything else is told so, by an object
+            whose ``type`` is ``"error"``, and goes on. ``on_error`` may be ``"reply"``, that; ``"close"``, which closes with
+            1007; ``"raise"``, which raises :class:`~pistoke.typed.BadMessage`; or a function that is called with the
+            exception and returns what to send, None for nothing. Raises TypeError where there are no classes, or they
+            cannot be told apart.
+            """
+            from .typed.reading import Messages
+
+            declared = self._declaration
+            if not expected and declared is not None and declared.receives is not None:
+                expected = (declared.receives,)
+            if on_error is None:
+                on_error = "reply" if declared is None else declared.on_error
+            return Messages(self, expected, on_error)
 
     def close(self, code: int = NORMAL, reason: object = "") -> "Closing":  # type: ignore[override]  # awaitable
         """Close the socket: ``await request.close(4000, "why")``.

@@ -37,6 +37,10 @@ if typing.TYPE_CHECKING:
 #: servers returns without ever suspending: a view that sends in a tight loop would hang the process.
 SENDS_PER_TURN = 256
 
+#: What a class has whose instances are messages (see ``typed/models.py``): a msgspec struct, a model of pydantic 2 or 1, a
+#: dataclass.
+MODEL_MARKS = ("__struct_fields__", "__pydantic_core_schema__", "__post_root_validators__", "__dataclass_fields__")
+
 
 class Socket(Inbound):
     """A connection with the server that carries it."""
@@ -150,8 +154,8 @@ class Socket(Inbound):
 
     # Receiving
 
-    async def receive(self, at_end: "AtEnd" = None) -> Any:
-        """Return the next message.
+    async def receive(self, at_end: "AtEnd" = None, raw: bool = False) -> Any:
+        """Return the next message, with ``raw`` as it came.
 
         Raises :class:`ClientDisconnected` when there is none any more, or ``at_end`` if that is given.
         """
@@ -176,7 +180,7 @@ class Socket(Inbound):
             message = self._binary(event, at_end)
         if len(message) * 4 > self._limit and size(message) > self._limit:
             raise await self._rejected(TOO_BIG, "expected at most {} bytes".format(self._limit), at_end)
-        if self.decode is None:
+        if self.decode is None or raw:
             return message
         try:
             return self.decode(message)
@@ -409,6 +413,10 @@ def message_event(message: object) -> "Event":
         return {"type": "websocket.send", "text": str(message)}
     if isinstance(message, (bytes, bytearray, memoryview)):
         return {"type": "websocket.send", "bytes": bytes(message)}
+    if any(hasattr(type(message), mark) for mark in MODEL_MARKS):
+        from .typed.models import json_text
+
+        return {"type": "websocket.send", "text": json_text(message)}
     raise TypeError(
         "expected a message of type str or bytes, got {}; use WebsocketJSONProtocol for objects".format(
             type(message).__name__
