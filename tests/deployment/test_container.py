@@ -81,7 +81,7 @@ def test_command_serves_and_ends_when_docker_stops_it(place):
     port = free_port()
     changes = {"8000": str(port), "0.0.0.0": "127.0.0.1", "4": "2"}
     words = [str(page.PROGRAMS / cmd[0])] + [changes.get(word, word) for word in cmd[1:]]
-    with place.running(words, "container", lambda: listens(port), signal.SIGTERM) as process:
+    with place.running(words, "container", lambda: listens(port)) as process:
         pass
     assert process.returncode in (0, -signal.SIGTERM)
 
