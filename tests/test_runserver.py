@@ -81,7 +81,8 @@ PROJECT = {
         from django.urls import path
         from . import views
 
-        urlpatterns = [path("", views.page), path("echo/", views.echo), path("stuck/", views.stuck)]
+        urlpatterns = [path("", views.page), path("echo/", views.echo), path("stuck/", views.stuck),
+            path("fails/", views.fails)]
     """,
     "project/views.py": """
         import time
@@ -96,6 +97,10 @@ PROJECT = {
         async def echo(request):
             async for message in request:
                 await request.send(message)
+
+        @WebsocketProtokolla
+        async def fails(request):
+            raise ValueError("with a traceback")
 
         @WebsocketProtokolla
         async def stuck(request):
@@ -315,8 +320,39 @@ def test_asgi_is_the_default_and_serves_pages_sockets_and_static_files(runserver
     server.wait_for("Performing system checks")
     server.wait_for(r"Starting ASGI/Uvicorn development server at http://127\.0\.0\.1:\d+/\nQuit the server with")
     server.wait_for(r'\[\d\d/\w{3}/\d{4} \d\d:\d\d:\d\d\] 127\.0\.0\.1:\d+ - "GET / HTTP/1\.1" 200\n')
-    if UVICORN_SPEAKS:
-        server.wait_for(r'\] .*127\.0\.0\.1.* - "WebSocket /echo/" \[accepted\]\n')
+    server.wait_for(r'\] 127\.0\.0\.1:\d+ - "WEBSOCKET /echo/" 101\n')
+
+
+def test_sockets_are_printed_like_requests(runserver):
+    server = runserver("--noreload")
+    with server.websocket("/echo/?a=%C3%A4") as ws:
+        ws.send("hello")
+        assert ws.receive() == "hello"
+    with server.websocket("/fails/") as ws:
+        assert ws.receive() == 1011
+    with server.websocket("/nowhere/") as ws:
+        assert ws.status in (403, 404)
+    time_and_client = r"\[\d\d/\w{3}/\d{4} \d\d:\d\d:\d\d\] 127\.0\.0\.1:\d+ - "
+    for line in (
+        r'"WEBSOCKET /echo/\?a=%C3%A4" 101',
+        r'"WEBSOCKET /echo/\?a=%C3%A4" (1005|1006) \d\.\ds',
+        r'"WEBSOCKET /fails/" 101',
+        r'"WEBSOCKET /fails/" 1011 \d\.\ds',
+        r'"WEBSOCKET /nowhere/" (403|404)',
+    ):
+        server.wait_for("(?m)^" + time_and_client + line + "$")
+    # Once each, and with nothing of Uvicorn's own beside it.
+    assert server.output.count("WEBSOCKET") == 5
+    assert [text for text in ('"WebSocket', "connection open", "connection closed") if text in server.output] == []
+
+
+def test_exception_in_a_socket_shows_its_traceback(runserver):
+    server = runserver("--noreload", PROJECT_SETTINGS="del LOGGING")
+    with server.websocket("/fails/") as ws:
+        assert ws.receive() == 1011
+    server.wait_for(r"Internal Server Error: /fails/")
+    server.wait_for(r"project/views.py\", line \d+, in fails")
+    server.wait_for(r'\nValueError: with a traceback\n')
 
 
 def test_banner_keeps_what_django_says(runserver):
@@ -607,8 +643,14 @@ def test_project_may_log_uvicorn_in_its_own_way(runserver):
     [
         ('%s - "%s %s HTTP/%s" %d', ("1.2.3.4:5", "GET", "/%7B0%7D", "1.1", 200), logging.INFO, "HTTP_SUCCESS"),
         ('%s - "%s %s HTTP/%s" %d', ("1.2.3.4:5", "GET", "/", "1.1", 404), logging.INFO, "HTTP_NOT_FOUND"),
-        ('%s - "WebSocket %s" [accepted]', ("1.2.3.4:5", "/"), logging.INFO, "HTTP_INFO"),
-        ('%s - "WebSocket %s" 403', ("1.2.3.4:5", "/"), logging.INFO, "HTTP_BAD_REQUEST"),
+        ('%s - "WEBSOCKET %s" %s', ("1.2.3.4:5", "/", "101"), logging.INFO, "HTTP_INFO"),
+        ('%s - "WEBSOCKET %s" %s', ("1.2.3.4:5", "/", "404"), logging.INFO, "HTTP_NOT_FOUND"),
+        ('%s - "WEBSOCKET %s" %s', ("1.2.3.4:5", "/", "1000 12.3s"), logging.INFO, "HTTP_SUCCESS"),
+        ('%s - "WEBSOCKET %s" %s', ("1.2.3.4:5", "/", "1001 0.0s"), logging.INFO, "HTTP_SUCCESS"),
+        ('%s - "WEBSOCKET %s" %s', ("1.2.3.4:5", "/", "4001 0.0s"), logging.INFO, "HTTP_SUCCESS"),
+        ('%s - "WEBSOCKET %s" %s', ("1.2.3.4:5", "/", "4403 0.0s"), logging.INFO, "HTTP_BAD_REQUEST"),
+        ('%s - "WEBSOCKET %s" %s', ("1.2.3.4:5", "/", "1006 0.0s"), logging.INFO, "HTTP_BAD_REQUEST"),
+        ('%s - "WEBSOCKET %s" %s', ("1.2.3.4:5", "/", "1011 0.0s"), logging.INFO, "HTTP_SERVER_ERROR"),
         ("Invalid HTTP request received.", (), logging.WARNING, "WARNING"),
         ("Exception in ASGI application", (), logging.ERROR, "ERROR"),
     ],

@@ -6,12 +6,10 @@ import functools
 import inspect
 import logging
 import os
-import re
 import signal
 import socket
 import sys
 import threading
-from copy import copy
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import django
@@ -20,9 +18,12 @@ from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.cache import add_never_cache_headers
-from django.utils.log import ServerFormatter
 from django.utils.module_loading import import_string
 from uvicorn.supervisors import Multiprocess
+
+from .devlog import Formatter, configure_logging, log_sockets
+
+__all__ = ["DevelopmentServer", "Formatter", "development_application"]
 
 #: How long a reload waits for sockets to close and views to end, in seconds. Mostly all is done in a tenth of that.
 RELOAD_GRACE = 0.5
@@ -68,7 +69,7 @@ def get_application() -> Any:
 
 def development_application(serve_static: bool) -> Any:
     """Return the application to serve, inside of the one that serves static files if these are to be served."""
-    application = get_application()
+    application = log_sockets(get_application())
     return UncachedStaticFilesHandler(application) if serve_static else application
 
 
@@ -77,51 +78,6 @@ def worker_application(serve_static: bool) -> Any:
     django.setup()
     configure_logging()
     return development_application(serve_static)
-
-
-# Logging --------------------------------------------------------------------------------------------------------------
-
-
-class Formatter(ServerFormatter):
-    """Uvicorn's lines in the dress of Django's own server: the time in front, colours by status, loud levels named."""
-
-    #: How a line about a request ends: with its status, or with the word for a WebSocket's 101.
-    outcome: "re.Pattern[str]" = re.compile(r'" (?:(?P<status>\d{3})|\[accepted\])$')
-
-    def __init__(self) -> None:
-        super().__init__("[{server_time}] {message}", datefmt=self.default_time_format, style="{")
-
-    def format(self, record: logging.LogRecord) -> str:
-        # Other handlers see the same record.
-        record = copy(record)
-        outcome = self.outcome.search(record.getMessage())
-        if outcome:
-            record.status_code = int(outcome.group("status") or 101)
-        elif record.levelno != logging.INFO:
-            record.msg = self.colour(record)("{}: {}".format(record.levelname, record.msg))
-        return str(super().format(record))
-
-    def colour(self, record: logging.LogRecord) -> Callable[[str], str]:
-        """Return Django's style for a level."""
-        if record.levelno >= logging.ERROR:
-            return self.style.ERROR
-        return self.style.WARNING if record.levelno >= logging.WARNING else str
-
-
-def configure_logging(style: Any = None) -> None:
-    """Give Uvicorn's loggers a handler like that of Django's own server, unless the project has given them one.
-
-    This in place of Uvicorn's ``log_config``, which goes through ``dictConfig`` and so closes the project's handlers.
-    """
-    names = ("uvicorn", "uvicorn.error", "uvicorn.access")
-    if any(logging.getLogger(name).handlers for name in names):
-        return
-    handler = logging.StreamHandler()
-    formatter = Formatter()
-    formatter.style = style or formatter.style
-    handler.setFormatter(formatter)
-    logging.getLogger("uvicorn").addHandler(handler)
-    logging.getLogger("uvicorn").propagate = False
 
 
 # The server -----------------------------------------------------------------------------------------------------------
