@@ -82,16 +82,19 @@ class CSRF(WebsocketSimpleTestCase):
         token = await self.token()
         self.assertTrue(self.async_client.cookies["csrftoken"].value)
         for known in (token, self.async_client.cookies["csrftoken"].value):
-            async with self.async_client.websocket("/orders/?token=" + known) as ws:
+            async with self.async_client.websocket("/orders/") as ws:
+                await ws.send(known)
                 await ws.send("tea")
                 self.assertEqual(await ws.receive(), "Ordered: tea")
         async with self.async_client.websocket("/orders/") as ws:
+            await ws.send("tea")
             self.assertEqual(await ws.wait_closed(), 4403)
 
     async def test_token_for_others(self):
         answer = await self.async_client.get("/token/")
         self.assertEqual(answer["Access-Control-Allow-Origin"], "https://app.example.net")
-        async with self.async_client.websocket("/orders/?token=" + answer.json()["token"]) as ws:
+        async with self.async_client.websocket("/orders/") as ws:
+            await ws.send(answer.json()["token"])
             await ws.send("tea")
             await ws.receive()
 
