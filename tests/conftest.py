@@ -13,7 +13,7 @@ except ImportError:
     contextvars = None
 #: Where tests start processes (servers, browsers) and wait for them. On a busy machine one now and then is too slow.
 WITH_PROCESSES = (
-    "servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "broker", "reliability", "fuzz",
+    "servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "broker", "reliability", "fuzz", "howto",
     "plugin", "deployment", "tutorial",
 )
 
@@ -21,7 +21,7 @@ WITH_PROCESSES = (
 ONCE = (
     "browser", "deployment", "test_benchmarks", "test_packaging", "test_bridge_others", "test_from_channels",
     "test_page_on_testing", "test_docs_site",
-    "test_tutorial",
+    "test_tutorial", "test_redis_broker_access",
 )
 
 
