@@ -13,8 +13,8 @@ except ImportError:
     contextvars = None
 #: Where tests start processes (servers, browsers) and wait for them. On a busy machine one now and then is too slow.
 WITH_PROCESSES = (
-    "servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "broker", "reliability", "fuzz", "howto",
-    "plugin", "deployment", "tutorial",
+    "servers", "browser", "dependents", "readme", "runserver", "live", "benchmarks", "broker", "reliability", "fuzz",
+    "plugin", "deployment", "tutorial", "howto",
 )
 
 #: What depends on the Python so little that one run of it is enough: the matrix leaves it out.
