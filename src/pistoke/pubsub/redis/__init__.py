@@ -24,7 +24,7 @@ from . import scripts
 from .line import Lines
 from .link import RedisLink
 from .scripts import Command
-from .servers import ASK, Cluster, Servers, is_elsewhere
+from .servers import Cluster, Sentinels, Servers, is_elsewhere
 
 if typing.TYPE_CHECKING:
     from ..broker import History
@@ -44,8 +44,9 @@ class RedisBroker(Broker):
     """A broker on Redis 5 or later.
 
     ``LOCATION`` is a URL as redis-py takes it, or a list of them: servers that share the topics among them. Of ``OPTIONS``
-    ``prefix`` is what the names of keys and channels begin with, and ``sharded`` says that it is a cluster (Redis 7 or
-    later); all others are passed on to the connections of redis-py.
+    ``prefix`` is what the names of keys and channels begin with, ``sharded`` says that it is a cluster (Redis 7 or
+    later), and ``sentinel`` is the name of a service whose sentinels ``LOCATION`` lists; all others are passed on to the
+    connections of redis-py.
     """
 
     def __init__(self, alias: str, location: Any, options: Mapping[str, Any], history: Mapping[str, Any]) -> None:
@@ -53,9 +54,12 @@ class RedisBroker(Broker):
         passed = dict(options)
         self._prefix: str = passed.pop("prefix", "pistoke:")
         self._sharded: bool = passed.pop("sharded", False)
+        service: "str | None" = passed.pop("sentinel", None)
         urls = [location] if isinstance(location, str) else list(location or ["redis://localhost:6379"])
         try:
-            self.servers: Servers = (Cluster if self._sharded else Servers)(urls, passed)
+            self.servers: Servers = (
+                Sentinels(urls, passed, service) if service else (Cluster if self._sharded else Servers)(urls, passed)
+            )
         except ValueError as exc:
             raise ImproperlyConfigured("PISTOKE_PUBSUB[{!r}]: {}".format(alias, exc)) from exc
         # How every channel begins: channels know nothing of the databases of a server.
@@ -139,16 +143,17 @@ class RedisBroker(Broker):
         return BrokerUnavailable(self.alias, reason)
 
     def _find_servers(self, attempt: int) -> None:
-        """Ask a cluster where topics are."""
+        """Ask a cluster where topics are, or sentinels."""
         if attempt:
             time.sleep(PAUSE)
         error: "Exception | None" = None
-        for server in self.servers.all():
+        for server in self.servers.asked():
             try:
-                self.servers.learn(server, server.client.execute_command(*ASK))  # type: ignore[no-untyped-call]  # redis-py's
-                return
-            except redis.ResponseError as exc:
-                self.servers.learn(server, exc)
+                try:
+                    answer = server.client.execute_command(*self.servers.question)  # type: ignore[no-untyped-call]  # redis-py's
+                except redis.ResponseError as exc:
+                    answer = exc
+                self.servers.learn(server, answer)
                 return
             except ERRORS as exc:
                 error = exc
@@ -159,12 +164,13 @@ class RedisBroker(Broker):
         if attempt:
             await asyncio.sleep(PAUSE)
         error: "Exception | None" = None
-        for server in self.servers.all():
+        for server in self.servers.asked():
             try:
-                self.servers.learn(server, await self.lines().commands(server).call(*ASK))
-                return
-            except redis.ResponseError as exc:
-                self.servers.learn(server, exc)
+                try:
+                    answer = await self.lines().commands(server).call(*self.servers.question)
+                except redis.ResponseError as exc:
+                    answer = exc
+                self.servers.learn(server, answer)
                 return
             except ERRORS as exc:
                 error = exc

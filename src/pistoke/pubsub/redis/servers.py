@@ -85,24 +85,29 @@ class Servers:
             return self._servers[0]
         return self._servers[zlib.crc32(topic.encode()) % len(self._servers)]
 
-    #: Whether one of them has to be asked where topics are (see ask_and_learn).
+    #: Whether one of them has to be asked where topics are, and with what words.
     unknown = False
+    question: "tuple[str, ...]" = ()
+
+    def asked(self) -> "list[Server]":
+        """Return those that can be asked."""
+        return self.all()
 
     def forget(self) -> None:
         """Ask anew where topics are, because something has changed."""
 
     def learn(self, asked: Server, answer: Any) -> None:
-        """Take the answer of a server to :data:`ASK`."""
+        """Take the answer of a server to the question: an error of redis-py is one too.
 
-
-#: What a server of a cluster is asked.
-ASK = ("CLUSTER", "SLOTS")
+        Raises redis.RedisError where somebody else is to be asked.
+        """
 
 
 class Cluster(Servers):
     """The servers of a cluster, which know by themselves who has what."""
 
     unknown = True
+    question = ("CLUSTER", "SLOTS")
 
     def __init__(self, urls: "typing.Sequence[str]", options: "typing.Mapping[str, Any]") -> None:
         super().__init__(urls, options)
@@ -144,3 +149,46 @@ class Cluster(Servers):
         if address not in self._known:
             self._known[address] = Server(self._url, self._options, host=address[0], port=address[1])
         return address
+
+
+class Sentinels(Servers):
+    """One server at a time: the one that sentinels say is the master of a service."""
+
+    unknown = True
+
+    def __init__(self, urls: "typing.Sequence[str]", options: "typing.Mapping[str, Any]", service: str) -> None:
+        # Who may ask sentinels stands in their URLs, who may use the server in the options.
+        super().__init__(urls, {name: options[name] for name in options if name not in ("username", "password", "db")})
+        self.question = ("SENTINEL", "get-master-addr-by-name", service)
+        self.database = int(options.get("db") or 0)
+        self._scheme, self._options = urls[0].partition("://")[0], options
+        # By host and port; the master is one of them.
+        self._known: "dict[tuple[str, int], Server]" = {}
+        self._master = self._servers[0]
+
+    def all(self) -> "list[Server]":
+        """Return those that are known."""
+        return self._servers + list(self._known.values())
+
+    def asked(self) -> "list[Server]":
+        """Return the sentinels."""
+        return self._servers
+
+    def of(self, topic: str) -> Server:
+        """Return the master, as far as is known."""
+        return self._master
+
+    def forget(self) -> None:
+        """Ask anew before the next command."""
+        self.unknown = True
+
+    def learn(self, asked: Server, answer: Any) -> None:
+        """Take the address of the master."""
+        if not isinstance(answer, list):
+            raise redis.ConnectionError("expected the address of a master from a sentinel, got {!r}".format(answer))
+        host, port = answer[0].decode(), int(answer[1])
+        if (host, port) not in self._known:
+            url = "{}://{}:{}".format(self._scheme, "[{}]".format(host) if ":" in host else host, port)
+            self._known[host, port] = Server(url, self._options)
+        self._master = self._known[host, port]
+        self.unknown = False
