@@ -28,6 +28,8 @@ source_suffix = {".md": "markdown"}
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_block", "attrs_inline"]
 
+# Integrations need libraries of which nothing is to be read here.
+autodoc_mock_imports = ["prometheus_client", "opentelemetry"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 
@@ -44,8 +46,8 @@ nitpick_ignore_regex = [
     # What is Python's or Django's has pages of its own. (Looking them up would need the network for each build.)
     (r"py:.*", r"(asyncio|contextlib|json|typing|unittest|django)\..*"),
     # What only type checkers see, and what is nobody's business but passes through a signature.
-    (r"py:class", r"(Scope|Event|Receive|Send|P|View|AnyView|Transform|Socket|_AnyUser)"),
-    (r"py:class", r"pistoke\.(request\.Closing|testing\.client\.Session)"),
+    (r"py:class", r"(Scope|Event|Receive|Send|P|View|AnyView|Transform|OnError|Socket|_AnyUser)"),
+    (r"py:class", r"pistoke\.(request\.Closing|testing\.client\.Session|typed\.reading\.T_co)"),
 ]
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -56,6 +58,7 @@ ELSEWHERE = {
     "README.fi.md": "project/readme.fi.md",
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
+    "RELEASING.md": "project/releasing.md",
     "LICENSE": "project/licence.md",
     "benchmarks/README.md": "project/benchmarks.md",
 }
