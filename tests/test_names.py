@@ -35,6 +35,22 @@ TABLE = [
     ("pistoke.tyokalut.JsonLiikenne", "pistoke.decorators.json_messages"),
     ("pistoke.tyokalut.CsrfKattely", "pistoke.decorators.csrf_handshake"),
     ("pistoke.tyokalut.Rajat", "pistoke.decorators.limits"),
+    ("pistoke.aiheet.Aihevirhe", "pistoke.exceptions.PubSubError"),
+    ("pistoke.aiheet.HidasLukija", "pistoke.exceptions.SlowMember"),
+    ("pistoke.aiheet.ValittajaEiVastaa", "pistoke.exceptions.BrokerUnavailable"),
+    ("pistoke.aiheet.Sijainti", "pistoke.pubsub.Position"),
+    ("pistoke.aiheet.Viesti", "pistoke.pubsub.Message"),
+    ("pistoke.aiheet.julkaise", "pistoke.pubsub.publish"),
+    ("pistoke.aiheet.ajulkaise", "pistoke.pubsub.apublish"),
+    ("pistoke.aiheet.tilaa", "pistoke.pubsub.subscribe"),
+    ("pistoke.aiheet.sijainti", "pistoke.pubsub.position"),
+    ("pistoke.aiheet.asijainti", "pistoke.pubsub.aposition"),
+    ("pistoke.aiheet.katkaise", "pistoke.pubsub.disconnect"),
+    ("pistoke.aiheet.akatkaise", "pistoke.pubsub.adisconnect"),
+    ("pistoke.aiheet.paikalla", "pistoke.pubsub.present"),
+    ("pistoke.aiheet.paikalla_synkronisesti", "pistoke.pubsub.present_sync"),
+    ("pistoke.aiheet.aukko_havaittu", "pistoke.pubsub.gap_detected"),
+    ("pistoke.aiheet.julkaisu_epaonnistui", "pistoke.pubsub.publish_failed"),
     ("pistoke.testaus.WebsocketPaate", "pistoke.testing.WebsocketClient"),
     ("pistoke.testaus.WebsocketTesti", "pistoke.testing.WebsocketTestCase"),
 ]
@@ -56,7 +72,7 @@ DEPRECATED = [
     ("protokolla", "pistoke.protocol.WebsocketSubprotocol"),
 ]
 
-FINNISH_MODULES = ["kasittelija", "ohjain", "nakyma", "protokolla", "pyynto", "tyokalut", "testaus"]
+FINNISH_MODULES = ["kasittelija", "ohjain", "nakyma", "protokolla", "pyynto", "tyokalut", "testaus", "aiheet"]
 
 ROOT = Path(__file__).resolve().parent.parent
 DESCRIPTIONS = [ROOT / "README.fi.md", ROOT.parent / "shared" / "spec" / "README.fi.md"]
