@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report fanout soak docs clean
+.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report fanout losses soak docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make bench     what a socket costs beside other ways to serve it: ten minutes"
 	@echo "make bench-quick   ours and bare ASGI, compared with the recorded run: two minutes"
 	@echo "make bench-report  docs/performance.md and its chart from the recorded run"
+	@echo "make losses    processes and engines killed in the midst of 100,000 messages: minutes  (ARGS: --messages N, --engine redis)"
 	@echo "make fanout    a message to ten thousand members of a topic, and how long an echo waits"
 	@echo "make soak      ten thousand idle sockets and five hundred busy ones  (SECONDS=600)"
 	@echo "make docs      the pages of docs/ as a site: docs/_build/index.html"
@@ -128,6 +129,9 @@ bench-report: $(BENCH)/bench.stamp
 
 fanout: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks.fanout $(ARGS)
+
+losses: $(VENV)/test.stamp
+	$(BIN)/python -m benchmarks.losses $(ARGS)
 
 SECONDS_OF_SOAK := $(or $(SECONDS),600)
 

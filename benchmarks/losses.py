@@ -1,6 +1,6 @@
 """Count what is lost and what comes twice when processes and the engine of topics die in the middle of a stream.
 
-    python -m benchmarks.losses [--messages 100000] [--engine redis --engine postgresql]
+    make losses ARGS="--messages 100000 --engine redis --engine postgresql"
 
 What happens is described in ``tests/losses.py``; the table goes into ``docs/pubsub.md``.
 """
