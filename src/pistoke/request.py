@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
     from django.contrib.messages.storage.base import BaseStorage
     from django.http.request import _ImmutableQueryDict
     from django.urls import ResolverMatch
+    from typing_extensions import TypeForm
 
     from ._compat import Context
     from ._types import Scope
@@ -31,10 +32,7 @@ if typing.TYPE_CHECKING:
     from .typed.declaration import Declaration
     from .typed.reading import Messages, OnError
 
-    A = typing.TypeVar("A")
-    B = typing.TypeVar("B")
-    C = typing.TypeVar("C")
-    D = typing.TypeVar("D")
+    T = typing.TypeVar("T")
 
 #: The schemes of a socket, and those that all of Django knows them by.
 HTTP_SCHEMES = {"ws": "http", "wss": "https"}
@@ -177,23 +175,11 @@ class WebsocketRequest(ASGIRequest):
     _declaration: "Declaration | None" = None
 
     if typing.TYPE_CHECKING:
-        # Several classes are told apart by every checker; a union of them, only by those that know PEP 747.
         @typing.overload
         def messages(self, *, on_error: "OnError | None" = None) -> "Messages[Any]": ...
+        # A union as well as a class (PEP 747).
         @typing.overload
-        def messages(self, a: "type[A]", *, on_error: "OnError | None" = None) -> "Messages[A]": ...
-        @typing.overload
-        def messages(
-            self, a: "type[A]", b: "type[B]", *, on_error: "OnError | None" = None
-        ) -> "Messages[A | B]": ...
-        @typing.overload
-        def messages(
-            self, a: "type[A]", b: "type[B]", c: "type[C]", *, on_error: "OnError | None" = None
-        ) -> "Messages[A | B | C]": ...
-        @typing.overload
-        def messages(
-            self, a: "type[A]", b: "type[B]", c: "type[C]", d: "type[D]", *, on_error: "OnError | None" = None
-        ) -> "Messages[A | B | C | D]": ...
+        def messages(self, __expected: "TypeForm[T]", *, on_error: "OnError | None" = None) -> "Messages[T]": ...
         @typing.overload
         def messages(self, *expected: Any, on_error: "OnError | None" = None) -> "Messages[Any]": ...
         def messages(self, *expected: Any, **kwargs: Any) -> "Messages[Any]": ...

@@ -5,6 +5,7 @@ import shlex
 import tempfile
 
 from django.core.management import call_command
+
 from pistoke.testing import WebsocketSimpleTestCase
 
 with open(os.environ["PAGE"], encoding="utf-8") as page:

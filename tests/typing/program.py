@@ -1,5 +1,6 @@
 """A program that uses the installed package, for type checkers: it is checked, never run."""
 
+from dataclasses import dataclass
 from typing import Union
 
 from django.contrib.auth.decorators import login_required
@@ -19,6 +20,7 @@ from pistoke.handler import WebsocketHandler
 from pistoke.protocol import WebsocketJSONProtocol, WebsocketProtocol, WebsocketSubprotocol
 from pistoke.request import WebsocketRequest
 from pistoke.testing import WebsocketTestCase
+from pistoke.typed import BadMessage, Messages, messages
 from pistoke.views import WebsocketView
 
 
@@ -64,6 +66,31 @@ class Kaiku(WebsocketNakyma):
         except WebsocketDisconnect as lost:
             code: int = lost.code
             raise RuntimeError(code, lost.reason) from lost
+
+
+@dataclass
+class Say:
+    text: str
+
+
+@dataclass
+class Typing:
+    on: bool
+
+
+@messages(receives=Union[Say, Typing], sends=Say)
+@WebsocketProtocol
+async def typed(request: WebsocketRequest, room: int) -> None:
+    try:
+        async for message in request.messages(Union[Say, Typing], on_error="raise"):
+            await request.send(message.text if isinstance(message, Say) else str(not message.on))
+    except BadMessage as bad:
+        await request.send(bad.reply)
+    say: Say = await request.messages(Say, on_error=lambda exc: exc.errors).receive()
+    await request.send(say)
+    declared: Messages[Union[Say, Typing]] = request.messages()
+    async for either in declared:
+        await request.send(either.text if isinstance(either, Say) else str(not either.on))
 
 
 @WebsocketProtocol
