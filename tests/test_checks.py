@@ -1,15 +1,19 @@
 """The system checks: silent where nothing is wrong, and each said once where something is."""
 
 import functools
+import http.cookies
 import os
+import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, registry, run_checks
+from django.core.handlers.asgi import ASGIHandler
 from django.test import override_settings
 from django.urls import include, path
 from django.utils.decorators import method_decorator
@@ -18,6 +22,9 @@ from django.views import View
 from django.views.generic import TemplateView
 
 from pistoke import checks
+from pistoke.asgi import get_asgi_application
+from pistoke.bridge import asgi_view
+from pistoke.checks import deployment, messages
 from pistoke.middleware import WebsocketMiddleware
 from pistoke.protocol import WebsocketProtocol, WebsocketSubprotocol
 from pistoke.views import WebsocketView
@@ -62,17 +69,27 @@ def test_each_message_is_in_the_table_of_the_module():
 @pytest.mark.parametrize("name", sorted(constants()))
 def test_each_message_says_what_to_do(name):
     # Those about settings are made for the setting in question.
-    assert constants()[name].hint or name in ("E004", "W004")
+    todo, _, where = constants()[name].hint.rpartition("See ")
+    assert todo or name in ("E004", "W004")
+    assert where == "docs/reference/checks.md#pistoke-{}.".format(name.lower())
+
+
+def test_page_of_the_checks_has_a_section_for_each():
+    page = Path(__file__).resolve().parent.parent / messages.PAGE
+    sections = re.findall(r"^### pistoke\.(\w+)$", page.read_text(encoding="utf-8"), re.M)
+    assert sorted(sections) == sorted(constants())
 
 
 def test_saying_something_about_an_object_leaves_the_constant_alone():
     assert checks.about(checks.E001, "somewhere").obj == "somewhere"
     assert checks.E001.obj is None
+    other = checks.about(checks.W004, "somewhere", hint="Expected another.")
+    assert other.hint == "Expected another. See docs/reference/checks.md#pistoke-w004."
 
 
 def test_checks_are_registered():
     registered = registry.registry.get_checks(include_deployment_checks=True)
-    names = {check.__name__ for check in registered if check.__module__ == "pistoke.checks"}
+    names = {check.__name__ for check in registered if check.__module__.startswith("pistoke.checks.")}
     assert names == {name for name in vars(checks) if name.startswith("check_") and "view" not in name} - {
         "check_setting"
     } | {"check_views"}
@@ -85,6 +102,7 @@ ADDITIONS = """
 INSTALLED_APPS.insert(0, "pistoke.Pistoke")
 MIDDLEWARE.append("pistoke.ohjain.WebsocketOhjain")
 ALLOWED_HOSTS = ["example.com"]
+SILENCED_SYSTEM_CHECKS = ["pistoke.W008"]  # not the project's fault
 """
 
 
@@ -327,6 +345,54 @@ def test_brokers_are_a_known_setting():
 def test_any_origin(hosts, expected):
     with override_settings(ALLOWED_HOSTS=hosts):
         assert said(checks.check_origins(None)) == expected
+
+
+@pytest.mark.parametrize(
+    "application, view, expected",
+    [
+        ("django", "socket", ["W007"]),
+        ("django", "page", []),
+        ("ours", "socket", []),
+        # Whoever runs a server learns of that.
+        ("broken", "socket", []),
+        ("missing", "socket", []),
+    ],
+)
+def test_application_that_answers_no_sockets(monkeypatch, settings, application, view, expected):
+    class Views(types.ModuleType):
+        urlpatterns = [path("", {"socket": WebsocketProtocol(plain_async), "page": page}[view])]
+
+    class Module(types.ModuleType):
+        django = ASGIHandler()
+        ours = staticmethod(get_asgi_application())
+
+        @property
+        def broken(self):
+            raise ValueError
+
+    for name, kind in (("some_project.urls", Views), ("some_project.asgi", Module)):
+        monkeypatch.setitem(sys.modules, name, kind(name))
+    settings.ROOT_URLCONF = "some_project.urls"
+    settings.ASGI_APPLICATION = "some_project.asgi." + application
+    found = checks.check_application(None)
+    assert said(found) == expected
+    assert [message.obj for message in found] == [settings.ASGI_APPLICATION] * len(expected)
+
+
+def test_application_is_looked_for_where_startproject_has_made_it(settings):
+    settings.ROOT_URLCONF = "some_project.urls"
+    assert deployment.application_path() == "some_project.asgi.application"
+
+
+@pytest.mark.parametrize(
+    "version, corrected, expected", [((3, 13), False, []), ((3, 11), True, []), ((3, 11), False, ["W008"])]
+)
+def test_python_that_reads_cookies_slowly(monkeypatch, version, corrected, expected):
+    monkeypatch.setattr(sys, "version_info", version)
+    monkeypatch.setattr(http.cookies, "_unquote_replace", None, raising=False)
+    if not corrected:
+        monkeypatch.delattr(http.cookies, "_unquote_replace")
+    assert said(checks.check_python(None)) == expected
 
 
 def test_any_origin_is_a_question_of_deployment():
@@ -634,3 +700,25 @@ def test_views_beside_a_broken_include_are_checked(urlconf):
     broken = types.ModuleType("broken")
     urlconf(path("a", include(broken)), path("b", Missing.as_view()))
     assert said(checks.check_views(None)) == ["W003"]
+
+
+# Consumers of Channels ------------------------------------------------------------------------------------------------
+
+
+class Consumer:
+    @classmethod
+    def as_asgi(cls):
+        """As in Channels 3 and 4."""
+
+        async def application(scope, receive, send):
+            raise AssertionError("not called")
+
+        application.consumer_class = cls
+        return functools.update_wrapper(application, cls, updated=())
+
+
+def test_consumer_is_no_view():
+    decorated = functools.wraps(Consumer.as_asgi())(lambda request: None)
+    assert said(checks.check_view(Consumer.as_asgi())) == ["E006"]
+    assert said(checks.check_view(decorated)) == ["E006"]
+    assert checks.check_view(asgi_view(Consumer.as_asgi())) == []
