@@ -9,7 +9,7 @@
         ├── PubSubError                  also an Exception: something is wrong with topics
         │   ├── BrokerUnavailable        also a ConnectionError: the engine behind them cannot be reached
         │   └── SlowMember               a subscription was not read as fast as messages came
-        ├── BadMessage                   also Django's BadRequest: a typed message is none that is expected (in ``pistoke.typed``)
+        ├── BadMessage                   in ``pistoke.typed``, also a BadRequest: a typed message is none that is expected
         └── WebsocketDisconnect          the socket is over; abstract, catch it to know of either:
             ├── ClientDisconnected       also an asyncio.CancelledError: raised by ``receive()``
             └── ConnectionClosed         also a ConnectionError: raised by ``send()`` and ``close()``
