@@ -46,7 +46,7 @@ nitpick_ignore_regex = [
     # What is Python's or Django's has pages of its own. (Looking them up would need the network for each build.)
     (r"py:.*", r"(asyncio|contextlib|json|typing|unittest|django)\..*"),
     # What only type checkers see, and what is nobody's business but passes through a signature.
-    (r"py:class", r"(Scope|Event|Receive|Send|P|View|AnyView|Transform|OnError|Socket|_AnyUser|[ABCD])"),
+    (r"py:class", r"(Scope|Event|Receive|Send|P|View|AnyView|Transform|OnError|Socket|_AnyUser|TypeForm|[ABCDT])"),
     (r"py:class", r"pistoke\.(request\.Closing|testing\.client\.Session|typed\.reading\.T_co)"),
 ]
 

@@ -25,7 +25,9 @@ MADE = ("_build", ".venv")
 PAGES = [path for path in sorted(DOCS.rglob("*.md")) if not set(MADE) & set(path.parts)]
 OTHERS = [ROOT / name for name in ("README.md", "README.fi.md", "CONTRIBUTING.md", "RELEASING.md", "CHANGELOG.md")]
 OTHERS += [ROOT / "benchmarks" / "README.md"]
-FINNISH_MODULES = ("nakyma", "protokolla", "pyynto", "ohjain", "kasittelija", "testaus", "tyokalut", "asetukset")
+FINNISH_MODULES = [
+    path.stem for path in SOURCE.glob("*.py") if path.read_text(encoding="utf-8").startswith('"""Finnish names of ')
+] + ["asetukset"]
 
 
 def name_of(path):
@@ -214,6 +216,7 @@ def test_finnish_names_are_the_same_objects():
 
 
 def test_finnish_names_are_all_there():
+    assert len(FINNISH_MODULES) == 9
     page = text_of(DOCS / "finnish.md")
     for module in FINNISH_MODULES:
         assert "`pistoke.{}`".format(module) in page
