@@ -134,7 +134,7 @@ class Document:
         self.operations: "dict[str, Any]" = {}
         self.messages: "dict[str, Any]" = {}
         self.schemas: "dict[str, Schema]" = {}
-        self.info = {"title": title, "version": version}
+        self.info: "dict[str, str]" = {"title": title, "version": version}
         # Which class each message is of.
         self._classes: "dict[str, type | None]" = {}
         for route in routes(urlconf):

@@ -19,7 +19,7 @@ class Declaration:
     def __init__(self, receives: Any = None, sends: Any = None, on_error: "OnError" = "reply") -> None:
         self.receives = receives
         self.sends = sends
-        self.on_error = check_on_error(on_error)
+        self.on_error: "OnError" = check_on_error(on_error)
         # What is known of the classes. What is wrong with them is said where they are declared.
         self.received: "typing.Sequence[Model]" = models_of(receives)
         self.sent: "typing.Sequence[Model]" = models_of(sends)

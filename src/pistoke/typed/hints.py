@@ -3,7 +3,7 @@
 import typing
 from typing import Any
 
-NoneType = type(None)
+NoneType: "type[None]" = type(None)
 
 
 def origin(hint: Any) -> Any:

@@ -42,7 +42,7 @@ class Model:
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
-        self.own_tag = self.find_own_tag()
+        self.own_tag: "OwnTag | None" = self.find_own_tag()
         self.field: str = TAG_FIELD if self.own_tag is None else self.own_tag.field
         #: What the field says of it, empty where it may say anything.
         self.tags: "tuple[str | int, ...]" = (snake_case(cls.__name__),) if self.own_tag is None else self.own_tag.values

@@ -22,7 +22,7 @@ class DataclassModel(Model):
 
     def __init__(self, cls: type) -> None:
         super().__init__(cls)
-        self.reader = DataclassReader(cls, DataclassReaders())
+        self.reader: "DataclassReader" = DataclassReader(cls, DataclassReaders())
 
     def find_own_tag(self) -> "OwnTag | None":
         """Return the field ``type``."""
@@ -57,7 +57,7 @@ class DataclassReader:
         self.readers: "dict[str, Reader]" = {
             field.name: readers.of(hints[field.name], "{}.{}".format(cls.__qualname__, field.name)) for field in fields
         }
-        self.required = [field.name for field in fields if is_required(field)]
+        self.required: "list[str]" = [field.name for field in fields if is_required(field)]
 
     def __call__(self, value: Any, problems: Problems, place: Place) -> Any:
         if not isinstance(value, dict):

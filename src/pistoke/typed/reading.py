@@ -71,18 +71,21 @@ class Messages(typing.AsyncIterator[T_co]):
                 with suppress(ConnectionClosed):
                     await self._answer(exc)
 
-    def _read(self, text: "str | bytes") -> Any:
+    def _read(self, message: "str | bytes") -> Any:
+        try:
+            value, text = self._decode(message)
+            return self._union.read(value, text)
+        except RecursionError:
+            raise bad("expected less depth") from None
+
+    def _decode(self, message: "str | bytes") -> "tuple[Any, str | None]":
+        """Return a message as a JSON value, and as the text of it; None where only its protocol can read that."""
         decode = self._request._socket.decode
         try:
             if decode is not None:
-                # The protocol's own way to read JSON may see things that others do not.
-                return self._union.read(decode(text))
-            text = text if isinstance(text, str) else text.decode()
-            return self._union.read(decode_json(text), text)
-        except RecursionError:
-            raise bad("expected less depth") from None
-        except BadMessage:
-            raise
+                return decode(message), None
+            text = message if isinstance(message, str) else message.decode()
+            return decode_json(text), text
         except ValueError as exc:
             raise bad("expected JSON") from exc
 
