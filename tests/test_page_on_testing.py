@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts import importable, on_path, require
+from tests.test_pytest_plugin import install
 
 require("the Django of the page", True, "", exists=sys.version_info >= (3, 10))
 
@@ -66,6 +67,7 @@ class Project:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
         (directory / "chat" / "__init__.py").touch()
+        install(directory)
         (directory / "as_root.py").write_text(ROOT, encoding="utf-8")
 
     def run(self, *arguments):
@@ -81,8 +83,8 @@ class Project:
         return Run(done.returncode, done.stdout)
 
     def pytest(self, *arguments):
-        """Run pytest in the project; the plugin is named, as an entry point is not there without an installation."""
-        options = ["-q", "-p", "no:cacheprovider", "-p", "pistoke.pytest_plugin", "-o", "addopts="]
+        """Run pytest in the project."""
+        options = ["-q", "-p", "no:cacheprovider", "-o", "addopts="]
         return self.run("-m", "pytest", "--rootdir", ".", *(options + list(arguments)))
 
 

@@ -45,10 +45,7 @@ class Project:
         self.directory = directory
         self.write("config.py", SETTINGS)
         self.write("app.py", VIEWS)
-        info = directory / "django_pistoke-0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: django-pistoke\nVersion: 0\n")
-        (info / "entry_points.txt").write_text("[pytest11]\npistoke = {}\n".format(entry_point()))
+        install(directory)
 
     def write(self, name, text):
         (self.directory / name).write_text(text, encoding="utf-8")
@@ -68,6 +65,14 @@ class Project:
             command + list(arguments), cwd=str(self.directory), env=env, timeout=60,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
         ).stdout  # fmt: skip
+
+
+def install(directory):
+    """Let pytest see the package as installed in a directory of its path."""
+    info = directory / "django_pistoke-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: django-pistoke\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[pytest11]\npistoke = {}\n".format(entry_point()))
 
 
 def entry_point():
