@@ -600,6 +600,16 @@ class TestGap:
             assert [(await messages.__anext__()).gap for _ in range(2)] == [False, True]
 
 
+    async def test_what_comes_late_is_no_fault_of_the_reader(self):
+        async with subscribe("long.t", buffer=2) as messages:
+            links, brokers["default"]._links = brokers["default"]._links, set()
+            for number in range(600):
+                await apublish("long.t", number)
+            brokers["default"]._links = links
+            await hub().catch_up("long.t")
+            assert await take(messages, 600) == list(range(600))
+
+
 class TestHistoryOfAnEngineThatComesBack:
     async def catch_up(self, monkeypatch, failures):
         broker, attempts = brokers["default"], []
