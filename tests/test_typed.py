@@ -31,6 +31,7 @@ from django.views.generic import TemplateView, View  # noqa: E402
 from hypothesis import given, settings, strategies  # noqa: E402
 
 import pistoke  # noqa: E402
+from pistoke.decorators import limits  # noqa: E402
 from pistoke.exceptions import ClientDisconnected  # noqa: E402
 from pistoke.handler import WebsocketHandler  # noqa: E402
 from pistoke.protocol import WebsocketJSONProtocol  # noqa: E402
@@ -230,6 +231,29 @@ def test_all_problems_are_told_but_not_without_bounds():
     assert len(found) == 20 and all(len(message) <= 200 for _, message in found)
     [(place, _)] = problems({"text": "a", "b" * 1000: 1}, Say)
     assert len(place[0]) == 40
+
+
+@pytest.mark.parametrize("field, make", [("inner", lambda inner: {"children": [inner]}), ("rest", lambda inner: [inner])])
+def test_depth_has_a_limit_and_what_is_within_can_be_sent(field, make):
+    value = {"children": []}
+    for depth in range(200):
+        value = make(value)
+        try:
+            read(json_text(read(dict(good(), **{field: value}), Everything)), Everything)
+        except BadMessage as exc:
+            assert depth > 20 and exc.errors[0]["message"].startswith("expected less depth") and len(str(exc)) < 100
+            break
+    else:
+        pytest.fail("expected a limit")
+
+
+def test_argument_that_is_no_field_is_an_error_of_the_project():
+    @dataclasses.dataclass
+    class Odd:
+        field: dataclasses.InitVar[int]
+
+    with pytest.raises(TypeError, match="made of its fields, got an argument 'field'"):
+        union_of((Odd,))
 
 
 def test_a_class_may_refuse_by_itself():
@@ -545,6 +569,11 @@ async def test_what_was_said_before_leaving_is_read_although_no_reply_arrives():
         server.leave()
         await task
     assert seen == [Say("a")]
+
+
+async def test_client_that_says_nothing_good_is_limited_as_ever():
+    server = await talk(limits(message_rate=(5, 60))(echo), *["{"] * 50, leave=False)
+    assert (server.closed, len(server.messages)) == (1008, 5)
 
 
 async def test_declared_messages():

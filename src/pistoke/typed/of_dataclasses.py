@@ -1,6 +1,7 @@
 """Dataclasses as messages: read with their type hints, which a dataclass itself does not look at."""
 
 import dataclasses
+import inspect
 import typing
 from typing import Any
 
@@ -10,11 +11,13 @@ from .hints import alternatives, literal_values
 from .models import TAG_FIELD, Model, OwnTag
 from .problems import Place, Problems, shown
 from .schemas import DataclassSchemas
-from .values import Reader, ReaderFactory
+from .values import MAX_DEPTH, Reader, ReaderFactory
 from .writing import written
 
 if typing.TYPE_CHECKING:
     from .models import Schema
+
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class DataclassModel(Model):
@@ -58,10 +61,13 @@ class DataclassReader:
             field.name: readers.of(hints[field.name], "{}.{}".format(cls.__qualname__, field.name)) for field in fields
         }
         self.required: "list[str]" = [field.name for field in fields if is_required(field)]
+        check_arguments(cls, self.readers)
 
     def __call__(self, value: Any, problems: Problems, place: Place) -> Any:
         if not isinstance(value, dict):
             return problems.add(place, "expected an object, got {}".format(shown(value)))
+        if len(place) > MAX_DEPTH:
+            return problems.add(place, "expected less depth")
         before = len(problems.found)
         for name in self.required:
             if name not in value:
@@ -108,6 +114,13 @@ def own_tag(cls: type) -> "OwnTag | None":
         return None
     (hint, *others) = alternatives(typing.get_type_hints(cls)[TAG_FIELD])
     return OwnTag(TAG_FIELD, () if others else literal_values(hint))
+
+
+def check_arguments(cls: type, given: "typing.Container[str]") -> None:
+    """Raise TypeError where a class cannot be made of its fields: an ``InitVar`` without a default is none."""
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if parameter.default is parameter.empty and parameter.kind not in VARIABLE and name not in given:
+            raise TypeError("expected {} to be made of its fields, got an argument {!r}".format(cls.__qualname__, name))
 
 
 def is_required(field: "dataclasses.Field[Any]") -> bool:

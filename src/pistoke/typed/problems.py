@@ -36,7 +36,7 @@ class BadMessage(PistokeException, BadRequest):
 
     def __str__(self) -> str:
         first = self.errors[0]
-        place = ".".join(map(str, first["loc"]))
+        place = cut(".".join(map(str, first["loc"])), MAX_VALUE)
         more = len(self.errors) - 1
         return "{}{}{}".format(
             place + ": " if place else "", first["message"], " (and {} more)".format(more) if more else ""

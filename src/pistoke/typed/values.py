@@ -20,6 +20,9 @@ from .problems import MAX_PROBLEMS, Place, Problems, shown
 
 Reader = typing.Callable[[Any, Problems, Place], Any]
 
+#: How deep a value may be nested. Whatever is read can be written again, which takes a few frames for each level.
+MAX_DEPTH = 64
+
 
 class Wrong(Exception):
     """A value is not what it should be; nobody is told more than that."""
@@ -74,6 +77,16 @@ def read_decimal(value: Any) -> decimal.Decimal:
     return number
 
 
+def read_anything(value: Any, levels: int = MAX_DEPTH) -> Any:
+    """Return a value as it is, unless it is nested too deep."""
+    if isinstance(value, (dict, list)):
+        if not levels:
+            raise Wrong
+        for item in value.values() if isinstance(value, dict) else value:
+            read_anything(item, levels - 1)
+    return value
+
+
 def of_text(parse: "typing.Callable[[str], Any]") -> "typing.Callable[[Any], Any]":
     """Return a function that parses a text, and finds wrong what is none."""
 
@@ -105,8 +118,8 @@ PLAIN: "dict[Any, tuple[str, typing.Callable[[Any], Any]]]" = {
     datetime.date: ("a date as in ISO 8601", of_text(dateparse.parse_date)),
     datetime.time: ("a time as in ISO 8601", of_text(dateparse.parse_time)),
     datetime.timedelta: ("a duration as in ISO 8601", of_text(dateparse.parse_duration)),
-    typing.Any: ("anything", lambda value: value),
-    object: ("anything", lambda value: value),
+    typing.Any: ("less depth", read_anything),
+    object: ("less depth", read_anything),
 }
 
 #: What a key of an object may stand for: JSON has texts only.
