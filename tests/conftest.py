@@ -21,7 +21,7 @@ WITH_PROCESSES = (
 ONCE = (
     "browser", "deployment", "test_benchmarks", "test_packaging", "test_bridge_others", "test_from_channels",
     "test_page_on_testing", "test_docs_site",
-    "test_tutorial", "test_redis_broker_access",
+    "test_tutorial", "test_redis_broker_access", "test_broker_losses",
 )
 
 
