@@ -764,7 +764,7 @@ def test_classes_of_one_name_keep_apart():
     first = dataclasses.make_dataclass("Odd", [("point", Point)])
     other = dataclasses.make_dataclass("Point", [("z", int)])
     second = dataclasses.make_dataclass("Odd", [("point", other)])
-    second.__qualname__ = "Other.Odd"
+    second.__module__, second.__qualname__ = "types", "Other.Odd"
     content = json.loads(document(
         path("a/", messages(receives=first)(undeclared)), path("b/", messages(receives=second)(undeclared))
     ))
