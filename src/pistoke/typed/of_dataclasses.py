@@ -9,14 +9,16 @@ from django.core.exceptions import ValidationError
 
 from .hints import alternatives, literal_values
 from .models import TAG_FIELD, Model, OwnTag
+from .plain import MAX_DEPTH
 from .problems import Place, Problems, shown
 from .schemas import DataclassSchemas
-from .values import MAX_DEPTH, Reader, ReaderFactory
+from .values import Reader, ReaderFactory
 from .writing import written
 
 if typing.TYPE_CHECKING:
     from .models import Schema
 
+#: Kinds of parameters that need no argument.
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
