@@ -20,7 +20,7 @@ WITH_PROCESSES = (
 #: What depends on the Python so little that one run of it is enough: the matrix leaves it out.
 ONCE = (
     "browser", "deployment", "test_benchmarks", "test_packaging", "test_bridge_others", "test_from_channels",
-    "test_page_on_testing", "test_docs_site", "test_monitoring",
+    "test_page_on_testing", "test_docs_site", "test_howto", "test_monitoring",
     "test_tutorial", "test_redis_broker_access", "test_broker_losses",
 )
 
