@@ -206,6 +206,19 @@ class TestHistory:
                 assert messages.recovered is False
 
 
+    async def test_what_is_too_old_is_forgotten_where_nobody_publishes_any_more(self):
+        history = {"brief.*": {"size": 10, "ttl": 0.01}, "*": {"size": 10}}
+        with override_settings(PISTOKE_PUBSUB={"default": {"HISTORY": history}}):
+            for number in range(50):
+                await apublish("brief.{}".format(number), "x" * 1000)
+            await asyncio.sleep(0.02)
+            for number in range(300):
+                await apublish("t", number)
+            logs = brokers["default"]._logs
+            assert [len(log.messages) for log in logs.values()] == [0] * 50 + [10]
+            assert str(await aposition("brief.7")).endswith("-1")
+
+
 class TestSlow:
     async def test_reader_that_fell_behind_is_told_after_what_was_kept(self):
         async with subscribe("t", buffer=2) as messages:

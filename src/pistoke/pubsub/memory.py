@@ -14,8 +14,14 @@ if typing.TYPE_CHECKING:
     from .hub import Hub
 
 
+#: After how many messages, beside one for each topic, it is looked after what is too old everywhere.
+SWEEP_EVERY = 100
+
+
 class Log:
     """What a topic keeps."""
+
+    __slots__ = ("messages", "offset")
 
     def __init__(self) -> None:
         self.offset: int = 0
@@ -46,6 +52,8 @@ class MemoryBroker(Broker):
         self._lock = threading.Lock()
         self._epoch = uuid.uuid4().hex[:12]
         self._logs: "dict[str, Log]" = {}
+        # How many messages it is until old ones are looked for in topics that nobody publishes to any more.
+        self._until_sweep = SWEEP_EVERY
         self._links: "set[MemoryLink]" = set()
 
     def publish(self, topic: str, payload: str) -> "Position | None":
@@ -76,8 +84,20 @@ class MemoryBroker(Broker):
         log = self._logs.setdefault(topic, Log())
         log.offset += 1
         message = Message(topic, payload, Position(self._epoch, log.offset))
-        log.append(message, time.monotonic(), rule)
+        now = time.monotonic()
+        log.append(message, now, rule)
+        self._until_sweep -= 1
+        if self._until_sweep < 0:
+            self._sweep(now)
         return message
+
+    def _sweep(self, now: float) -> None:
+        """Forget what is too old; the offsets stay."""
+        for topic, log in self._logs.items():
+            rule = self.history_of(topic) if log.messages else None
+            if rule is not None:
+                log.expire(now, rule)
+        self._until_sweep = SWEEP_EVERY + len(self._logs)
 
     def position(self, topic: str) -> "Position | None":
         """Return the position of the last message."""
