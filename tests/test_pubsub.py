@@ -1,5 +1,6 @@
 """Topics: publishing, subscribing, following, positions and members that do not keep up."""
 import asyncio
+import functools
 import sys
 import threading
 
@@ -12,7 +13,7 @@ from django.test import override_settings
 
 from pistoke.exceptions import BrokerUnavailable, SlowMember
 from pistoke.handler import WebsocketHandler
-from pistoke.protocol import WebsocketJSONProtocol, WebsocketProtocol
+from pistoke.protocol import RawWebsocketProtocol, WebsocketJSONProtocol, WebsocketProtocol
 from pistoke.pubsub import Position, aposition, apublish, gap_detected, position, publish, publish_failed, subscribe
 from pistoke.pubsub.broker import brokers
 from pistoke.pubsub.hub import MEMBERS_PER_TURN
@@ -476,6 +477,19 @@ class TestFollow:
         request._socket = None
         with pytest.raises(TypeError, match="expected a transform that returns at once"):
             request.follow("t", transform=transform)
+
+    async def test_raw_view_is_told_what_to_use_instead(self):
+        refused = []
+
+        @RawWebsocketProtocol
+        async def view(request):
+            for attempt in (request.follow, functools.partial(request.present, announce=True)):
+                with pytest.raises(TypeError, match="use subscribe"):
+                    attempt("t")
+                refused.append(attempt)
+
+        await self.run(view, nothing)
+        assert len(refused) == 2
 
     async def test_member_that_has_left_gets_nothing_more(self):
         members = [Follows(brokers["default"], ("t",)) for _ in range(MEMBERS_PER_TURN + 2)]

@@ -15,7 +15,7 @@ from ..conf import conf
 from ..connection import INTERNAL_ERROR
 from ..exceptions import ConnectionClosed, SlowMember
 from ..protocol import close_quietly
-from ..socket import step
+from ..socket import RawSocket, step
 from .hub import MEMBERS_PER_TURN, follows
 from .message import encode
 
@@ -237,6 +237,10 @@ class Follower(Member):
             raise TypeError(
                 "expected a transform that returns at once what is sent, got the coroutine function {!r}; "
                 "use subscribe() in a task to await something for each message".format(transform)
+            )
+        if isinstance(socket, RawSocket):
+            raise TypeError(
+                "expected a view with messages, got a raw one, which sends its own events; use subscribe() in a task of it"
             )
         self.socket = socket
         self._transform = transform
