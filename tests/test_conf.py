@@ -46,6 +46,7 @@ def test_a_setting_is_read_once():
 
 
 WITHOUT_SETTINGS = """
+EXTRAS = ("uvicorn", "redis", "psycopg", "channels", "prometheus_client", "opentelemetry", "msgspec", "pydantic")
 import importlib, pkgutil
 from django.conf import settings
 import pistoke
@@ -54,8 +55,8 @@ for module in pkgutil.walk_packages(pistoke.__path__, "pistoke."):
         try:
             importlib.import_module(module.name)
         except ImportError as exc:
-            # The server of `runserver` and the engines of topics are extras.
-            assert exc.name in ("uvicorn", "redis", "psycopg", "channels"), exc
+            # What needs these are extras.
+            assert exc.name in EXTRAS, exc
         assert not settings.configured, module.name
 from pistoke.handler import WebsocketHandler
 from pistoke.kasittelija import WebsocketKasittelija

@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional
 from django.core.checks import CheckMessage, Error, Info, Warning
 
 #: The page of the documentation that has a section for each id.
-PAGE = "docs/reference/checks.md"
+PAGE: str = "docs/reference/checks.md"
 
 
 def hint_of(id: str, hint: Optional[str]) -> str:

@@ -8,15 +8,17 @@ if typing.TYPE_CHECKING:
 
 #: Close codes that have a name of their own whoever chose them: those of the registry, those that say an HTTP status, and
 #: that of a client that is too slow.
-KNOWN_CODES = frozenset([*range(1000, 1016), *(4000 + status for status in http.HTTPStatus if status >= 400), 4008])
+KNOWN_CODES: "frozenset[int]" = frozenset(
+    [*range(1000, 1016), *(4000 + status for status in http.HTTPStatus if status >= 400), 4008]
+)
 
 #: A handshake whose client had gone before it was answered.
-GONE = "gone"
+GONE: str = "gone"
 
 #: Upper bounds of histograms: seconds of a handshake, seconds that a socket is open, bytes of a message.
-HANDSHAKE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-SOCKET_SECONDS = (0.1, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
-MESSAGE_BYTES = (64, 256, 1024, 4096, 16384, 65536, 2 ** 18, 2 ** 20, 2 ** 22)
+HANDSHAKE_SECONDS: "tuple[float, ...]" = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SOCKET_SECONDS: "tuple[float, ...]" = (0.1, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+MESSAGE_BYTES: "tuple[float, ...]" = (64, 256, 1024, 4096, 16384, 65536, 2 ** 18, 2 ** 20, 2 ** 22)
 
 
 def route_of(request: "WebsocketRequest | None") -> str:

@@ -42,7 +42,7 @@ class OpenTelemetry(AppConfig):
     """An application that does nothing but call :func:`enable`."""
 
     name = "pistoke.contrib.opentelemetry"
-    label = "pistoke_opentelemetry"
+    label: str = "pistoke_opentelemetry"
 
     def ready(self) -> None:
         """Begin to measure."""
@@ -53,12 +53,12 @@ class Meters:
     """The instruments of one meter, and what feeds them."""
 
     def __init__(self, meter: Any) -> None:
-        self.open = meter.create_up_down_counter("pistoke.sockets.open", "{socket}", "Sockets that are open")
-        self.handshakes = meter.create_counter("pistoke.handshakes", "{handshake}", "Handshakes by their answer")
-        self.handshake = meter.create_histogram("pistoke.handshake.duration", "s", "Time to accept a socket")
-        self.closed = meter.create_counter("pistoke.sockets.closed", "{socket}", "Sockets by their close code")
-        self.duration = meter.create_histogram("pistoke.socket.duration", "s", "Time that sockets were open")
-        self.size = meter.create_histogram("pistoke.message.size", "By", "Messages and their sizes")
+        self.open: Any = meter.create_up_down_counter("pistoke.sockets.open", "{socket}", "Sockets that are open")
+        self.handshakes: Any = meter.create_counter("pistoke.handshakes", "{handshake}", "Handshakes by their answer")
+        self.handshake: Any = meter.create_histogram("pistoke.handshake.duration", "s", "Time to accept a socket")
+        self.closed: Any = meter.create_counter("pistoke.sockets.closed", "{socket}", "Sockets by their close code")
+        self.duration: Any = meter.create_histogram("pistoke.socket.duration", "s", "Time that sockets were open")
+        self.size: Any = meter.create_histogram("pistoke.message.size", "By", "Messages and their sizes")
 
     def connect(self) -> None:
         """Listen to the signals."""
@@ -101,7 +101,7 @@ class Spans:
     """One span for each handshake, which lasts as long as its socket."""
 
     def __init__(self, tracer: Any) -> None:
-        self.tracer = tracer
+        self.tracer: Any = tracer
 
     def connect(self, events: bool) -> None:
         """Listen to the signals; to messages too where they are to be events."""

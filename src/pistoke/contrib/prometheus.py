@@ -47,7 +47,7 @@ class Prometheus(AppConfig):
     """An application that does nothing but call :func:`enable`."""
 
     name = "pistoke.contrib.prometheus"
-    label = "pistoke_prometheus"
+    label: str = "pistoke_prometheus"
 
     def ready(self) -> None:
         """Begin to count."""
@@ -58,22 +58,22 @@ class Metrics:
     """The metrics of one registry, and what counts them."""
 
     def __init__(self, registry: Any) -> None:
-        self.open = Gauge(
+        self.open: Any = Gauge(
             "pistoke_sockets_open", "Sockets that are open", ["route"], registry=registry, multiprocess_mode="livesum"
         )
-        self.handshakes = Counter(
+        self.handshakes: Any = Counter(
             "pistoke_handshakes_total", "Handshakes by their answer", ["route", "status"], registry=registry
         )
-        self.handshake_seconds = Histogram(
+        self.handshake_seconds: Any = Histogram(
             "pistoke_handshake_seconds", "Time to accept a socket", ["route"], registry=registry, buckets=HANDSHAKE_SECONDS
         )
-        self.closed = Counter(
+        self.closed: Any = Counter(
             "pistoke_sockets_closed_total", "Sockets by their close code", ["route", "code"], registry=registry
         )
-        self.seconds = Histogram(
+        self.seconds: Any = Histogram(
             "pistoke_socket_seconds", "Time that sockets were open", ["route"], registry=registry, buckets=SOCKET_SECONDS
         )
-        self.bytes = Histogram(
+        self.bytes: Any = Histogram(
             "pistoke_message_bytes", "Messages and their sizes", ["route", "direction"], registry=registry,
             buckets=MESSAGE_BYTES,
         )
