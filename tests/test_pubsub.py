@@ -3,6 +3,7 @@ import asyncio
 import functools
 import sys
 import threading
+import time
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -14,7 +15,7 @@ from django.test import override_settings
 from pistoke.exceptions import BrokerUnavailable, SlowMember
 from pistoke.handler import WebsocketHandler
 from pistoke.protocol import RawWebsocketProtocol, WebsocketJSONProtocol, WebsocketProtocol
-from pistoke.pubsub import Position, aposition, apublish, gap_detected, position, publish, publish_failed, subscribe
+from pistoke.pubsub import Position, aposition, apublish, gap_detected, memory, position, publish, publish_failed, subscribe
 from pistoke.pubsub.broker import brokers
 from pistoke.pubsub.hub import MEMBERS_PER_TURN
 from pistoke.pubsub.member import Member
@@ -133,6 +134,35 @@ class TestPublish:
     def test_unknown_broker_is_named(self):
         with pytest.raises(ImproperlyConfigured, match="'nothing'"):
             publish("t", 1, using="nothing")
+
+
+class TestThreads:
+    """Threads that publish faster than an event loop delivers."""
+
+    async def test_thread_waits_for_an_event_loop_that_has_much_to_do(self, monkeypatch):
+        monkeypatch.setattr(memory, "BACKLOG", 10)
+        monkeypatch.setattr(memory, "PATIENCE", 60)
+        longest = 0
+        async with subscribe("t", buffer=1000) as messages:
+            publishing = asyncio.get_event_loop().run_in_executor(
+                None, lambda: [publish("t", number) for number in range(500)]
+            )
+            while not publishing.done():
+                longest = max(longest, hub().backlog)
+                time.sleep(0.005)  # noqa: ASYNC251  # it is what hangs here
+                await asyncio.sleep(0)
+            await publishing
+            assert await take(messages, 500) == list(range(500))
+        assert longest <= 11
+
+    async def test_event_loop_that_has_stopped_is_not_waited_for(self, monkeypatch):
+        monkeypatch.setattr(memory, "BACKLOG", 1)
+        monkeypatch.setattr(memory, "PATIENCE", 0.01)
+        async with subscribe("t") as messages:
+            thread = threading.Thread(target=lambda: [publish("t", number) for number in range(3)])
+            thread.start()
+            thread.join()
+            assert await take(messages, 3) == [0, 1, 2]
 
 
 class TestHistory:

@@ -187,6 +187,10 @@ async def talk_demo_chat(site):
                 assert said in first and {"missed": []} in first
             else:
                 assert {"missed": [{name: value for name, value in said.items() if name != "position"}]} in first
+    for nonsense in ('{"text": "Hello"}', '"Hello"', "[]"):
+        async with site.socket("/chat/lobby/?after=nonsense") as ws:
+            await ws.send(nonsense)
+            assert await closing(ws) == 4400
 
 
 async def talk_demo_dashboard(site):

@@ -37,7 +37,7 @@ class Chat(WebsocketView, TemplateView):
             missed = [] if news.recovered else await missed_after(room, after)
             await request.send({"missed": missed})
             async for said in request:
-                await say(said["key"], room, name, said["text"])
+                await say(said, room, name)
 
 
 say = sync_to_async(Message.say)

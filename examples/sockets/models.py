@@ -1,5 +1,6 @@
 """What was said in the chat: the one thing that a restart does not empty."""
 
+from django.core.exceptions import SuspiciousOperation
 from django.db import models, transaction
 
 from pistoke.pubsub import publish
@@ -17,17 +18,22 @@ class Message(models.Model):
 
     @classmethod
     @transaction.atomic
-    def say(cls, key, room, name, text):
+    def say(cls, said, room, name):
         """Keep a message, and tell the room of it."""
+        try:
+            key, text = str(said["key"])[:32], str(said["text"])[:1000]
+        except (KeyError, TypeError):
+            raise SuspiciousOperation("expected an object with 'key' and 'text'")  # closes with 4400
         said, _ = cls.objects.get_or_create(
-            key=key, room=room, name=name, defaults={"text": text[:1000]}
+            key=key, room=room, name=name, defaults={"text": text}
         )
         publish(topic_of(room), said.as_json())  # waits for the commit
 
     @classmethod
     def after(cls, room, pk):
         """Return what was said after the message with this number."""
-        return [said.as_json() for said in cls.objects.filter(room=room, pk__gt=pk)]
+        known = int(pk) if str(pk).isdigit() else 0
+        return [said.as_json() for said in cls.objects.filter(room=room, pk__gt=known)]
 
     def as_json(self):
         names = ("pk", "key", "name", "text", "time")

@@ -84,6 +84,11 @@ class Hub:
         """The topics that somebody follows."""
         return list(self._channels)
 
+    @property
+    def backlog(self) -> int:
+        """How many messages have come and not yet gone to every member."""
+        return len(self._inbox)
+
     def members(self, topic: str) -> "list[Member]":
         """Return who follows a topic."""
         channel = self._channels.get(topic)

@@ -17,6 +17,11 @@ if typing.TYPE_CHECKING:
 #: After how many messages, beside one for each topic, it is looked after what is too old everywhere.
 SWEEP_EVERY = 100
 
+#: How many messages may wait for an event loop before those who publish in other threads have to wait; how long they look
+#: away each time, and how long they wait at most, in seconds.
+BACKLOG = 1000
+PAUSE, PATIENCE = 0.001, 1
+
 
 class Log:
     """What a topic keeps."""
@@ -57,7 +62,20 @@ class MemoryBroker(Broker):
         self._links: "set[MemoryLink]" = set()
 
     def publish(self, topic: str, payload: str) -> "Position | None":
-        """Publish from any thread."""
+        """Publish from any thread; wait there while the event loops have more to deliver than they can.
+
+        They have a second for it: one that has stopped is nobody to wait for.
+        """
+        position, deadline = self._publish(topic, payload), time.monotonic() + PATIENCE
+        while self._is_behind() and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        return position
+
+    def _is_behind(self) -> bool:
+        with self._lock:
+            return any(link.hub.backlog > BACKLOG for link in self._links)
+
+    def _publish(self, topic: str, payload: str) -> "Position | None":
         with self._lock:
             message = self._logged(topic, payload)
             for link in list(self._links):
@@ -70,7 +88,7 @@ class MemoryBroker(Broker):
 
     async def apublish(self, topic: str, payload: str) -> "Position | None":
         """Publish, and wait until it has gone to everybody here."""
-        position = self.publish(topic, payload)
+        position = self._publish(topic, payload)
         hub = self.hub()
         # Without waiting for the next turn of the loop.
         hub.deliver()
