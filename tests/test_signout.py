@@ -217,14 +217,14 @@ class Shared(MemoryBroker):
         self.gate = None
         self.published = []
 
-    def publish(self, topic, payload):
+    def _publish(self, topic, payload):
         if self.broken:
             raise BrokerUnavailable(self.alias, "it is broken")
         self.published.append((topic, payload))
         if self.gate is not None and not self.gate.done():
             # Nobody hears it.
             return None
-        return super().publish(topic, payload)
+        return super()._publish(topic, payload)
 
     def connect(self, hub):
         link = SharedLink(self, hub)

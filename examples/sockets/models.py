@@ -23,7 +23,7 @@ class Message(models.Model):
         try:
             key, text = str(said["key"])[:32], str(said["text"])[:1000]
         except (KeyError, TypeError):
-            raise SuspiciousOperation("expected an object with 'key' and 'text'")  # closes with 4400
+            raise SuspiciousOperation("expected key and text") from None  # closes with 4400
         said, _ = cls.objects.get_or_create(
             key=key, room=room, name=name, defaults={"text": text}
         )

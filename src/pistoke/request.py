@@ -25,7 +25,7 @@ if typing.TYPE_CHECKING:
 
     from ._compat import Context
     from ._types import Scope
-    from .pubsub.member import Follower, Transform
+    from .pubsub.follower import Follower, Transform
     from .pubsub.message import Position
     from .pubsub.presence import Presence
     from .socket import Socket
@@ -235,7 +235,7 @@ class WebsocketRequest(ASGIRequest):
         """
         from .pubsub import checked
         from .pubsub.broker import brokers
-        from .pubsub.member import Follower
+        from .pubsub.follower import Follower
 
         return Follower(self._socket, transform, brokers[using], checked(topics), since, slow, buffer)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._compat import get_running_loop, running_loop_or_none
 from .broker import DEFAULT, brokers, forget_closed
-from .member import Follower
+from .follower import Follower
 from .message import check_topic, decode, encode
 from .rooms import Rooms
 from .standing import fingerprint, user_of

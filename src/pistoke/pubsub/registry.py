@@ -24,8 +24,8 @@ from .._compat import Context
 from ..conf import conf
 from ..exceptions import ConnectionClosed
 from .broker import brokers
+from .follower import Follower
 from .line import Line
-from .member import Follower
 from .message import RESERVED
 from .presence import audience
 from .standing import auth_of, fingerprint, look

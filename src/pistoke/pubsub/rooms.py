@@ -11,7 +11,7 @@ from .message import Message, encode
 if typing.TYPE_CHECKING:
     import asyncio
 
-    from .member import Follower
+    from .follower import Follower
 
 #: How long comings and goings are gathered before clients are told, in seconds: a thousand people who come at once are one
 #: message.
