@@ -1,6 +1,7 @@
 """Topics: publishing, subscribing, following, positions and members that do not keep up."""
 import asyncio
 import functools
+import gc
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from django.db import transaction
 from django.template import Context, Template
 from django.test import override_settings
 
+from pistoke.decorators import limits
 from pistoke.exceptions import BrokerUnavailable, SlowMember
 from pistoke.handler import WebsocketHandler
 from pistoke.protocol import RawWebsocketProtocol, WebsocketJSONProtocol, WebsocketProtocol
@@ -575,6 +577,47 @@ class TestFollow:
     async def test_text_that_no_client_could_be_sent_is_refused(self):
         with pytest.raises(UnicodeEncodeError):
             await apublish("t", "\ud800")
+
+    @pytest.mark.parametrize("transform", [None, lambda message: message.data])
+    async def test_client_that_is_cut_off_takes_nobody_with_it(self, transform):
+        """A limit ends the tasks that send to a client that does not read: never that of whoever publishes."""
+        joined, stalled = asyncio.Event(), Server("/slow/")
+
+        @limits(send_timeout=0.05)
+        @WebsocketProtocol
+        async def slow(request):
+            async with request.follow("t", transform=transform):
+                joined.set()
+                async for _ in request:
+                    pass
+
+        with urls(slow=slow):
+            task = stalled.start(WebsocketHandler())
+            await joined.wait()
+            stalled.hold()
+            await apublish("t", "from a coroutine")
+            await asyncio.get_event_loop().run_in_executor(None, publish, "t", "from a thread")
+            await asyncio.sleep(0.2)
+            stalled.release()
+            await asyncio.wait_for(task, 10)
+        assert closes(stalled) == [1008]
+        hub().close()
+
+    async def test_view_that_leaves_before_a_send_goes_on(self, recwarn):
+        server = Server("/view/")
+
+        @WebsocketProtocol
+        async def view(request):
+            server.hold()
+            asyncio.get_event_loop().call_later(0.05, server.release)
+            async with request.follow("t"):
+                await apublish("t", "hi")
+
+        with urls(view=view):
+            await server.run(WebsocketHandler())
+        gc.collect()
+        hub().close()
+        assert not [warning for warning in recwarn if "never awaited" in str(warning.message)]
 
     async def test_everybody_gets_it(self):
         joined, tasks, servers = [], [], [Server("/view/") for _ in range(600)]

@@ -34,7 +34,7 @@ import pistoke  # noqa: E402
 from pistoke.decorators import limits  # noqa: E402
 from pistoke.exceptions import ClientDisconnected  # noqa: E402
 from pistoke.handler import WebsocketHandler  # noqa: E402
-from pistoke.protocol import WebsocketJSONProtocol  # noqa: E402
+from pistoke.protocol import RawWebsocketProtocol, WebsocketJSONProtocol  # noqa: E402
 from pistoke.pubsub.message import decode, encode  # noqa: E402
 from pistoke.typed import BadMessage, Messages, messages  # noqa: E402
 from pistoke.typed.models import json_text, snake_case, union_of  # noqa: E402
@@ -272,7 +272,16 @@ def test_a_class_may_refuse_by_itself():
     assert read({"number": 2}, Even) == Even(2)
 
 
-@pytest.mark.parametrize("hint", [typing.Callable, typing.Dict[float, int], typing.Union[Point, Circle], complex])
+#: Those that would have to be tried in two ways, and what is in them again, and so on.
+TWICE = [
+    typing.Union[typing.List[Point], typing.Tuple[Point, int]],
+    typing.Union[Point, typing.Dict[str, typing.List[Point]]],
+]
+
+
+@pytest.mark.parametrize(
+    "hint", [typing.Callable, typing.Dict[float, int], typing.Union[Point, Circle], complex] + TWICE
+)
 def test_field_that_cannot_be_read_is_an_error_of_the_project(hint):
     cls = dataclasses.make_dataclass("Odd", [("field", hint)])
     with pytest.raises(TypeError, match="Odd.field"):
@@ -553,6 +562,22 @@ async def test_log_says_where_but_not_what_and_once(caplog):
     assert (record.levelname, record.getMessage()) == ("INFO", "bad message to /view/: text")
 
 
+async def test_log_cannot_be_forged_by_the_name_of_a_field(caplog):
+    with caplog.at_level(logging.INFO, "pistoke"):
+        await talk(echo, json.dumps({"type": "say", "text": "x", "a\nCRITICAL root logged in": 1}))
+    [record] = [record for record in caplog.records if "bad message" in record.getMessage()]
+    assert "\n" not in record.getMessage()
+
+
+async def test_raw_view_has_no_messages_to_read():
+    @RawWebsocketProtocol
+    async def view(request):
+        with pytest.raises(TypeError, match="RawWebsocketProtocol"):
+            request.messages(Say)
+
+    await talk(view, leave=False)
+
+
 async def test_what_was_said_before_leaving_is_read_although_no_reply_arrives():
     seen = []
 
@@ -770,6 +795,30 @@ def test_classes_of_one_name_keep_apart():
     ))
     assert set(content["components"]["messages"]) == {"Odd", "types_Other_Odd", "pistoke_Error"}
     assert set(content["components"]["schemas"]) == {"Point", "types_Other_Odd.Point"}
+
+
+def test_classes_of_one_name_within_a_message_keep_apart():
+    other = dataclasses.make_dataclass("Point", [("z", int)])
+    both = dataclasses.make_dataclass("Both", [("here", Point), ("there", other)])
+    content = json.loads(document(path("a/", messages(receives=both)(undeclared))))
+    schemas = content["components"]["schemas"]
+    assert len(schemas) == 2 and {"z"} in [set(schema["properties"]) for schema in schemas.values()]
+
+
+def test_model_whose_name_ends_as_another_ones():
+    class Node(pydantic.BaseModel):
+        n: int
+
+    class TreeNode(pydantic.BaseModel):
+        node: Node
+        inside: typing.List["TreeNode"] = []
+
+    if hasattr(TreeNode, "model_rebuild"):
+        TreeNode.model_rebuild(_types_namespace={"TreeNode": TreeNode})
+    else:
+        TreeNode.update_forward_refs(TreeNode=TreeNode)
+    content = json.loads(document(path("a/", messages(receives=TreeNode)(undeclared))))
+    assert set(content["components"]["messages"]["TreeNode"]["payload"]["properties"]) >= {"node", "inside"}
 
 
 def test_document_as_yaml(tmp_path):

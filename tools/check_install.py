@@ -14,7 +14,9 @@ import importlib, pkgutil, pistoke
 # The first is a settings file, which runs inside a settings namespace; the second needs the extra `runserver`.
 exempt = {"pistoke.asetukset", "pistoke.devserver"}
 # What modules that are there for them may import: engines of topics, the fixtures for pytest, metrics, kinds of messages.
-extras = {"redis", "channels", "psycopg", "pytest", "prometheus_client", "opentelemetry", "pydantic", "msgspec"}
+extras = {
+    "redis", "channels", "psycopg", "pytest", "prometheus_client", "opentelemetry", "dataclasses", "pydantic", "msgspec"
+}
 for module in pkgutil.walk_packages(pistoke.__path__, "pistoke."):
     if module.name not in exempt:
         try:

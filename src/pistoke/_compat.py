@@ -71,8 +71,13 @@ BaseExceptionGroup = getattr(builtins, "BaseExceptionGroup", Exception)
 #: The processor time of the current thread, in seconds.
 if sys.version_info >= (3, 7):
     thread_time = time.thread_time
-else:
+elif hasattr(time, "clock_gettime"):
     thread_time = functools.partial(time.clock_gettime, time.CLOCK_THREAD_CPUTIME_ID)
+else:
+
+    def thread_time() -> float:
+        """Return nothing to go by: Windows tells it from Python 3.7 on."""
+        return 0
 
 # Coroutine functions -------------------------------------------------------------------------------------------------
 

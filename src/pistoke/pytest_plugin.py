@@ -1,7 +1,7 @@
 """Fixtures for pytest: ``websocket_client``, ``async_websocket_client`` and ``live_websocket_server``.
 
 pytest finds this module by itself (an entry point), in every project that has the package installed, whatever it tests: so
-nothing of Django is imported before a fixture is asked for. pytest-django is not needed; where it is there, its rules for
+no settings are read before a fixture is asked for. pytest-django is not needed; where it is there, its rules for
 databases hold.
 """
 

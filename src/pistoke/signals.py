@@ -48,8 +48,9 @@ websocket_refused: SocketSignal = SocketSignal(use_caching=True)
 #: ``by_client``, whether the code is one that the client chose, or stands for its vanishing; ``seconds`` that it was open.
 websocket_closed: SocketSignal = SocketSignal(use_caching=True)
 
-#: A message came from the server, whether or not the view reads it. Arguments: ``request``; ``message`` as it came,
-#: ``str`` or ``bytes``; ``size`` in bytes.
+#: A message came from the server, whether or not the view reads it; over a server that takes its time to open a socket, one
+#: that came along with the handshake may be told before ``websocket_opened``. Arguments: ``request``; ``message`` as it
+#: came, ``str`` or ``bytes``; ``size`` in bytes.
 message_received: SocketSignal = SocketSignal(use_caching=True)
 
 #: The server has taken a message, of the view or of a topic that it follows. Arguments: as above.

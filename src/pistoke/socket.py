@@ -57,6 +57,7 @@ class Socket(Inbound):
         "offered",
         "protocol",
         "readable",
+        "steppable",
         "subprotocol",
         "turn",
     )
@@ -87,6 +88,8 @@ class Socket(Inbound):
         self.encode: "Encode | None" = None
         # The largest message in bytes.
         self._limit: int = sys.maxsize if conf.MAX_MESSAGE_SIZE is None else conf.MAX_MESSAGE_SIZE
+        # Whether somebody else's task may begin to send: not where what watches the socket cuts tasks short that send.
+        self.steppable: bool = True
         # Whether the view reads: then it may finish with its last message.
         self.has_read: bool = False
 
@@ -283,11 +286,15 @@ class Socket(Inbound):
     async def _relay_late(self, event: "Event") -> None:
         """Send a message of somebody else where the socket is not open: yet, or any more."""
         await self._next_turn()
-        await self._relayed(self._asgi_send(event))
+        rest = self.relay(event)
+        if rest is not None:
+            await rest
 
-    async def _relayed(self, sending: "typing.Awaitable[None]") -> None:
+    # No coroutine: one whose task is cancelled before it has begun would never be awaited, which Python warns of.
+    @types.coroutine
+    def _relayed(self, rest: "typing.Generator[Any, Any, None]") -> "typing.Generator[Any, Any, None]":
         try:
-            await sending
+            yield from rest
         except asyncio.CancelledError:
             raise
         except Exception as exc:
@@ -424,7 +431,7 @@ def message_event(message: object) -> "Event":
     )
 
 
-def step(awaitable: "typing.Awaitable[None]") -> "typing.Awaitable[None] | None":
+def step(awaitable: "typing.Awaitable[None]") -> "typing.Any":
     """Run what can be awaited until it has to wait; return the rest of it, None where nothing is left."""
     coroutine = awaitable if type(awaitable) is types.CoroutineType else coroutine_of(awaitable)
     try:

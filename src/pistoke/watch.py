@@ -119,6 +119,8 @@ class Watch:
         # What closes the socket that is over a limit, by the server's own ``send``.
         self._closing: "asyncio.Task[None] | None" = None
         self._send: "Send" = socket.watch(self._wrap_receive, self._wrap_send)
+        # Whose task it is that sends has to be known.
+        socket.steppable = False
 
     def _wrap_receive(self, receive: "Receive") -> "Receive":
         return Wrapped(receive, self.receive)

@@ -109,10 +109,18 @@ class Follower(Member):
 
     def _begin(self, message: "Message") -> None:
         """Send a message; let a task do that where it has to wait."""
+        if not self.socket.steppable:
+            self._queue.appendleft(message)
+            self._go_on(None, message)
+            return
         rest = self._context.run(self._send, message)
         if rest is not None:
-            self._busy = True
-            self._task = create_task_in(self._context, self._send_queue(rest, message))
+            self._go_on(rest, message)
+
+    def _go_on(self, rest: "typing.Awaitable[None] | None", message: "Message") -> None:
+        """Let a task send what is left of a message, and then what waits behind it."""
+        self._busy = True
+        self._task = create_task_in(self._context, self._send_queue(rest, message))
 
     def _send(self, message: "Message") -> "typing.Awaitable[None] | None":
         """Begin to send a message; return what is left to await, None if nothing."""
@@ -131,9 +139,10 @@ class Follower(Member):
             return made
         return encode(made)[1:]
 
-    async def _send_queue(self, rest: "typing.Awaitable[None]", message: "Message") -> None:
+    async def _send_queue(self, rest: "typing.Awaitable[None] | None", message: "Message") -> None:
         try:
-            await self._finish(rest, message)
+            if rest is not None:
+                await self._finish(rest, message)
             while self._queue:
                 await self._send_next()
         finally:

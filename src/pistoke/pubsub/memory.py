@@ -64,7 +64,7 @@ class MemoryBroker(Broker):
     def publish(self, topic: str, payload: str) -> "Position | None":
         """Publish from any thread; wait there while the event loops have more to deliver than they can.
 
-        They have a second for it: one that has stopped is nobody to wait for.
+        They have a second for it; one that has stopped is nobody to wait for.
         """
         position, deadline = self._publish(topic, payload), time.monotonic() + PATIENCE
         while self._is_behind() and time.monotonic() < deadline:
@@ -73,7 +73,7 @@ class MemoryBroker(Broker):
 
     def _is_behind(self) -> bool:
         with self._lock:
-            return any(link.hub.backlog > BACKLOG for link in self._links)
+            return any(link.hub.backlog > BACKLOG and link.hub.loop.is_running() for link in self._links)
 
     def _publish(self, topic: str, payload: str) -> "Position | None":
         with self._lock:

@@ -184,20 +184,26 @@ class Document:
 
     def described_message(self, name: str, model: Model) -> "dict[str, Any]":
         """Return a message, its schema included."""
-        schema, others = model.message_schema("#/components/schemas/{model}")
-        if any(self.schemas.get(key, other) != cleaned(other) for key, other in others.items()):
+        schema, others = cleaned_schemas(model, "{model}")
+        if any(self.schemas.get(key, other) != other for key, other in others.items()):
             # Another class of that name.
-            schema, others = model.message_schema("#/components/schemas/" + name + ".{model}")
+            schema, others = cleaned_schemas(model, name + ".{model}")
             others = {"{}.{}".format(name, key): other for key, other in others.items()}
-        self.schemas.update({key: cleaned(other) for key, other in others.items()})
+        self.schemas.update(others)
         tag = model.tags[0] if model.tags else snake_case(name)
-        return {"name": str(tag), "title": model.cls.__name__, "payload": cleaned(schema)}
+        return {"name": str(tag), "title": model.cls.__name__, "payload": schema}
 
     def error(self) -> str:
         """Add the message about a bad one; return its name."""
         name = "pistoke_Error"
         self.messages[name] = {"name": "error", "title": "Error", "payload": ERROR}
         return name
+
+
+def cleaned_schemas(model: Model, name: str) -> "tuple[Any, dict[str, Any]]":
+    """Return the schema of a message, and those it refers to, by names of that pattern."""
+    schema, others = model.message_schema("#/components/schemas/" + name)
+    return cleaned(schema), {key: cleaned(other) for key, other in others.items()}
 
 
 def key_of(route: Route) -> str:

@@ -47,7 +47,7 @@ class PydanticModel(Model):
 
     def schema(self, reference: str) -> "tuple[Schema, dict[str, Schema]]":
         """Return what pydantic says of it."""
-        return taken_apart(self.adapter.json_schema(ref_template=reference), "$defs")
+        return taken_apart(self.adapter.json_schema(ref_template=reference), "$defs", reference)
 
 
 class PydanticV1Model(Model):
@@ -78,7 +78,7 @@ class PydanticV1Model(Model):
 
     def schema(self, reference: str) -> "tuple[Schema, dict[str, Schema]]":
         """Return what pydantic says of it."""
-        return taken_apart(self.cls.schema(ref_template=reference), "definitions")
+        return taken_apart(self.cls.schema(ref_template=reference), "definitions", reference)
 
 
 def bad_message(errors: "list[dict[str, Any]]") -> BadMessage:
@@ -86,10 +86,9 @@ def bad_message(errors: "list[dict[str, Any]]") -> BadMessage:
     return BadMessage([problem(error["loc"], error["msg"]) for error in errors[:MAX_PROBLEMS]])
 
 
-def taken_apart(schema: "Schema", key: str) -> "tuple[Schema, dict[str, Schema]]":
+def taken_apart(schema: "Schema", key: str, reference: str) -> "tuple[Schema, dict[str, Schema]]":
     """Return a schema, and those that are in it under a key; one that is nothing but a reference is what it refers to."""
     others = schema.pop(key, {})
     if set(schema) == {"$ref"}:
-        reference = schema["$ref"]
-        schema = next(other for name, other in others.items() if reference.endswith(name))
+        schema = next(other for name, other in others.items() if reference.replace("{model}", name) == schema["$ref"])
     return schema, others

@@ -10,6 +10,8 @@ from typing import Any
 from .._compat import JSON_LIMITS
 from ..connection import BAD_DATA
 from ..exceptions import ConnectionClosed
+from ..refusal import printable
+from ..socket import RawSocket
 from .models import union_of
 from .problems import BadMessage, bad, cut
 
@@ -36,6 +38,11 @@ class Messages(typing.AsyncIterator[T_co]):
     def __init__(
         self, request: "WebsocketRequest", expected: "tuple[Any, ...]", on_error: "OnError" = "reply"
     ) -> None:
+        if isinstance(request._socket, RawSocket):
+            raise TypeError(
+                "expected a protocol with messages, got RawWebsocketProtocol, whose view exchanges ASGI events; "
+                "use another protocol, or none"
+            )
         self._request = request
         self._union = union_of(expected)
         self._on_error = check_on_error(on_error)
@@ -109,7 +116,7 @@ class Messages(typing.AsyncIterator[T_co]):
         self.bad += 1
         places = ", ".join(".".join(map(str, error["loc"])) or "the whole of it" for error in exc.errors[:3])
         level = logging.INFO if self.bad == 1 else logging.DEBUG
-        logger.log(level, "bad message to %s: %s", self._request.path, cut(places, 120))
+        logger.log(level, "bad message to %s: %s", printable(self._request.path), printable(cut(places, 120)))
 
 
 def check_on_error(on_error: "OnError") -> "OnError":

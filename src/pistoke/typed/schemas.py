@@ -5,6 +5,7 @@ import datetime
 import decimal
 import enum
 import inspect
+import re
 import typing
 import uuid
 from typing import Any
@@ -39,6 +40,8 @@ class DataclassSchemas:
     def __init__(self, reference: str) -> None:
         self.reference = reference
         self.others: "dict[str, Schema]" = {}
+        # Whose schemas they are: two classes may be called the same.
+        self._classes: "dict[str, Any]" = {}
 
     def fields_of(self, cls: Any) -> "Schema":
         """Return the schema of a dataclass."""
@@ -78,11 +81,14 @@ class DataclassSchemas:
 
     def referred(self, cls: Any) -> "Schema":
         """Return a reference to the schema of a dataclass."""
-        if cls.__name__ not in self.others:
+        name = cls.__name__
+        if self._classes.setdefault(name, cls) is not cls:
+            name = re.sub(r"\W+", "_", "{}_{}".format(cls.__module__, cls.__qualname__))
+        if name not in self.others:
             # It may have itself within.
-            self.others[cls.__name__] = {}
-            self.others[cls.__name__] = self.fields_of(cls)
-        return {"$ref": self.reference.replace("{model}", cls.__name__)}
+            self.others[name] = {}
+            self.others[name] = self.fields_of(cls)
+        return {"$ref": self.reference.replace("{model}", name)}
 
     def of_collection(self, hint: Any) -> "Schema":
         """Return the schema of a list, a set, a tuple or a dictionary."""

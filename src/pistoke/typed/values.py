@@ -184,12 +184,35 @@ class ReaderFactory:
         """Return the reader of a union; dataclasses in it are told apart by their tags."""
         readers: "list[Reader]" = []
         classes = [hint for hint in hints if self.is_class(hint)]
+        self.check_shapes([hint for hint in hints if hint not in classes], bool(classes), where)
         if classes:
             readers.append(self.class_reader(classes, where))
         readers += [self.of(hint, where) for hint in hints if hint is not NoneType and hint not in classes]
         if NoneType in hints:
             readers.append(NONE)
         return readers[0] if len(readers) == 1 else UnionReader(self.expected(readers), readers)
+
+    def check_shapes(self, hints: "list[Any]", has_object: bool, where: str) -> None:
+        """Raise TypeError where classes may be within two kinds of lists or objects of a union.
+
+        Who nests them could have each read twice, what is in it four times, and so on.
+        """
+        shapes = ["object"] if has_object else []
+        shapes += ["object" if (origin(hint) or hint) is dict else "list" for hint in hints if self.has_classes(hint)]
+        if len(set(shapes)) < len(shapes):
+            raise TypeError(
+                "expected at most one kind of list and one of object that classes are in, in the union of {}, got {}".format(
+                    where, " and ".join(shapes)
+                )
+            )
+
+    def has_classes(self, hint: Any) -> bool:
+        """Return whether there are classes within a hint that are read field by field."""
+        hint = unwrapped(hint)
+        if self.is_class(hint):
+            return True
+        inside = () if is_literal(hint) else arguments(hint)
+        return any(self.has_classes(item) for item in inside if item is not Ellipsis and item != ())
 
     def expected(self, readers: "list[Reader]") -> str:
         """Return what a value is expected to be that has to suit one of these."""
