@@ -29,7 +29,7 @@ from .conf import conf
 from .decoration import PlaceholderResponse
 
 if typing.TYPE_CHECKING:
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
     from ._types import Response, View
     from .request import WebsocketRequest
@@ -212,6 +212,16 @@ class Chain:
         return None
 
 
+def response_for(request: "WebsocketRequest", exc: BaseException) -> "HttpResponse":
+    """Return Django's answer to an exception, its error page mostly, and report it as Django does."""
+    try:
+        # What is reported is the exception that is being handled, and not every Python and event loop pass that on to a
+        # thread.
+        raise exc
+    except BaseException:
+        return response_for_exception(request, exc)  # type: ignore[arg-type]  # groups too
+
+
 def is_hooks_only(factory: typing.Callable[..., Any]) -> bool:
     """Return whether a middleware is old-style: Django's mixin calls its hooks, and it knows nothing of get_response."""
     return (
@@ -263,7 +273,7 @@ class Link:
         except asyncio.CancelledError:
             raise
         except Exception as exc:
-            return await sync_to_async(response_for_exception)(request, exc)
+            return await sync_to_async(response_for)(request, exc)
 
 
 class Hooks(Link):

@@ -11,7 +11,6 @@ from django.conf import settings
 from django.core import signals
 from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
-from django.core.handlers.exception import response_for_exception
 from django.db import close_old_connections, reset_queries
 from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseForbidden
 from django.http.response import HttpResponseBase
@@ -20,7 +19,7 @@ from django.utils.log import log_response
 
 from . import threads
 from ._compat import BaseExceptionGroup, cache_clients, forget_cache_clients, rehome_context, send_signal
-from .chain import Chain
+from .chain import Chain, response_for
 from .connection import INTERNAL_ERROR, SERVICE_RESTART, State
 from .decoration import SocketResponse, begin
 from .driver import Driver, run_in
@@ -32,6 +31,7 @@ from .protocol import (
     close_code_for_response,
     close_quietly,
     close_reason_for_exception,
+    close_reason_for_response,
 )
 from .pubsub import signout
 from .refusal import finished, printable, refuse
@@ -128,7 +128,7 @@ class WebsocketHandler:
         except asyncio.CancelledError:
             raise
         except Exception as exc:
-            response = await sync_to_async(response_for_exception)(request, exc)
+            response = await sync_to_async(response_for)(request, exc)
         if response is None:
             driver.context = view_context(request)
             if not self._chain.is_light(request):
@@ -189,7 +189,7 @@ class WebsocketHandler:
         if isinstance(response, HttpResponseBase) and socket.application is State.CONNECTING and not socket.automatic:
             await self._refuse(request, socket, response)
         elif not socket.over:
-            await close_quietly(socket, code)
+            await close_quietly(socket, code, close_reason_for_response(response))
 
     async def _view_raised(self, request: WebsocketRequest, socket: Socket, exc: BaseException) -> None:
         if is_own_disconnect(exc, socket):
@@ -325,7 +325,7 @@ def log_refusal(request: WebsocketRequest, response: "Response") -> None:
 
 def response_for_reported(request: WebsocketRequest, exc: BaseException) -> "HttpResponse":
     """Return Django's error page for an exception; log what Django leaves to its own handler (``Http404``)."""
-    response = response_for_exception(request, exc)  # type: ignore[arg-type]  # groups too
+    response = response_for(request, exc)
     log_answer(request, response)
     return response
 

@@ -82,7 +82,7 @@ class WebsocketProtocol(ViewDecorator):
             socket.decode, socket.encode = codec
         if adopted:
             return response
-        await close_quietly(socket, close_code_for_response(response))
+        await close_quietly(socket, close_code_for_response(response), close_reason_for_response(response))
         return None
 
     async def begin(
@@ -243,6 +243,14 @@ def close_code_for_response(response: object) -> int:
     if isinstance(response, HttpResponseBase):
         return close_code_for_status(response.status_code)
     raise TypeError("expected nothing or an HttpResponse from a view of a socket, got {!r}".format(response))
+
+
+def close_reason_for_response(response: object) -> str:
+    """Return what the client is told of a response: in ``DEBUG`` that there was one, and where it leads, else nothing."""
+    if not (settings.DEBUG and isinstance(response, HttpResponseBase)) or isinstance(response, PlaceholderResponse):
+        return ""
+    target = " to {}, but a socket is not redirected".format(response["Location"]) if response.has_header("Location") else ""
+    return "the view answered with {} {}{}".format(response.status_code, response.reason_phrase, target)
 
 
 #: The exceptions that are an answer of the view's, and their HTTP status.

@@ -169,6 +169,10 @@ class WebsocketRequest(ASGIRequest):
         """Iterate over the messages until the client leaves."""
         return self._socket
 
+    def __iter__(self) -> "typing.NoReturn":
+        """Refuse to iterate as over the lines of a body, which a socket has not."""
+        raise TypeError("expected 'async for message in request', got 'for': messages of a socket are waited for")
+
     # Typed messages
 
     # What the view has declared of its messages, if anything (see :func:`pistoke.typed.messages`).

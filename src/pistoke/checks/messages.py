@@ -31,8 +31,9 @@ def about(message: CheckMessage, obj: str, **changes: Any) -> CheckMessage:
 E001: CheckMessage = message(
     Error,
     "E001",
-    "The method 'websocket' of this view is a plain 'def'.",
-    hint="Write 'async def websocket(self, request, ...)'. Synchronous code in it goes through sync_to_async().",
+    "The method 'websocket' of this view is a plain 'def', or has a 'yield' in it.",
+    hint="Write 'async def websocket(self, request, ...)', and send with 'await request.send(...)'. Synchronous code in it "
+    "goes through sync_to_async().",
 )
 E002: CheckMessage = message(
     Error,
@@ -74,8 +75,9 @@ W001: CheckMessage = message(
 W002: CheckMessage = message(
     Warning,
     "W002",
-    "'pistoke.ohjain.WebsocketOhjain' is not in MIDDLEWARE, so that 'request.websocket' is not set for HTTP requests.",
-    hint="Add it (or 'pistoke.middleware.WebsocketMiddleware', which is the same) to MIDDLEWARE.",
+    "'pistoke.middleware.WebsocketMiddleware' is not in MIDDLEWARE, so that 'request.websocket' is not set for HTTP "
+    "requests.",
+    hint="Add it (or 'pistoke.ohjain.WebsocketOhjain', which is the same) to MIDDLEWARE.",
 )
 W003: CheckMessage = message(
     Warning,

@@ -27,13 +27,18 @@ def check_views(app_configs: Any, **kwargs: Any) -> List[CheckMessage]:
 def check_view(view: Any) -> List[CheckMessage]:
     """Return a list of what is wrong with a view, whatever it is decorated with."""
     layers = list(layers_of(view))
-    if any(attribute(layer, "consumer_class") for layer in layers):
+    if any(attribute(layer, "consumer_class") or is_consumer(layer) for layer in layers):
         return [about(E006, label(layers[-1]))]
     for layer in layers:
         view_class = attribute(layer, "view_class")
         if isinstance(view_class, type):
             return check_view_class(view_class, attribute(layer, "view_initkwargs") or {})
     return check_view_function(layers)
+
+
+def is_consumer(view: Any) -> bool:
+    """Tell whether a view is a class of Django Channels, not even made an application by its ``as_asgi``."""
+    return isinstance(view, type) and hasattr(view, "as_asgi")
 
 
 def check_view_class(view_class: Any, initkwargs: Dict[str, Any]) -> List[CheckMessage]:

@@ -74,6 +74,12 @@ class Member:
             self.recovered = all(outcome is not False for outcome in outcomes)
         return self
 
+    def __enter__(self) -> "typing.NoReturn":
+        raise TypeError("expected 'async with', got 'with': topics are joined asynchronously")
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Never called: see above."""
+
     def _since_of(self, topic: str) -> "str | Position | None":
         return self._since.get(topic) if isinstance(self._since, collections.abc.Mapping) else self._since
 

@@ -51,7 +51,9 @@ class messages(ViewDecorator):
 
     else:
 
-        def __init__(self, *, receives=None, sends=None, on_error="reply"):
+        def __init__(self, *misplaced, receives=None, sends=None, on_error="reply"):
+            if misplaced:
+                raise TypeError("expected @messages(receives=…, sends=…), got what is neither: {!r}".format(misplaced[0]))
             self.declaration = Declaration(receives, sends, on_error)
 
     def __call__(self, view: "typing.Callable[P, Any]") -> "typing.Callable[P, Any]":

@@ -35,7 +35,10 @@ class Command(BaseCommand):
         if output is None:
             self.stdout.write(text, ending="")
         else:
-            Path(output).write_text(text, encoding="utf-8")
+            try:
+                Path(output).write_text(text, encoding="utf-8")
+            except OSError as exc:
+                raise CommandError("expected a file that can be written, got {}".format(exc)) from exc
 
     def content(self, options: "dict[str, Any]") -> "dict[str, Any]":
         """Return the document."""
