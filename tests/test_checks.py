@@ -721,4 +721,5 @@ def test_consumer_is_no_view():
     decorated = functools.wraps(Consumer.as_asgi())(lambda request: None)
     assert said(checks.check_view(Consumer.as_asgi())) == ["E006"]
     assert said(checks.check_view(decorated)) == ["E006"]
+    assert said(checks.check_view(Consumer)) == ["E006"]
     assert checks.check_view(asgi_view(Consumer.as_asgi())) == []

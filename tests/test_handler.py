@@ -603,6 +603,40 @@ async def test_a_plain_def_is_named(protocol, caplog):
     assert "expected an 'async def' as the view of a socket" in str(caplog.records[-1].exc_info[1])
 
 
+@pytest.mark.parametrize("protocol", [WebsocketProtocol, lambda view: view], ids=["explicit", "automatic"])
+@pytest.mark.parametrize(
+    "response, code, reason",
+    [
+        (HttpResponse("page"), 1000, "the view answered with 200 OK"),
+        (HttpResponseRedirect("/in/"), 4403, "the view answered with 302 Found to /in/, but a socket is not redirected"),
+        (None, 1000, ""),
+    ],
+    ids=["page", "redirect", "nothing"],
+)
+async def test_in_debug_the_browser_is_told_that_the_view_has_answered(response, code, reason, protocol):
+    @protocol
+    async def view(request):
+        await request.send("open")
+        return response
+
+    for debug in (True, False):
+        server = Server("/view/")
+        with urls(view=view), override_settings(DEBUG=debug):
+            await server.run(WebsocketHandler())
+        assert (server.closed, server.sent[-1].get("reason") or "") == (code, reason if debug else "")
+
+
+async def test_messages_are_not_to_be_iterated_over_like_a_body(caplog):
+    async def view(request):
+        for _ in request:
+            """Django reads the lines of a body so."""
+
+    server = Server("/view/")
+    with urls(view=view):
+        await server.run(WebsocketHandler())
+    assert server.closed == 1011 and "expected 'async for message in request', got 'for'" in caplog.text
+
+
 @pytest.mark.parametrize("debug, reason", [(True, "ZeroDivisionError: by nothing"), (False, "")])
 @pytest.mark.parametrize("protocol", [lambda view: view, WebsocketProtocol], ids=["automatic", "explicit"])
 async def test_in_debug_the_browser_is_told_what_went_wrong(debug, reason, protocol):

@@ -619,6 +619,11 @@ class TestFollow:
         hub().close()
         assert not [warning for warning in recwarn if "never awaited" in str(warning.message)]
 
+    async def test_topics_are_not_joined_by_a_plain_with(self):
+        with pytest.raises(TypeError, match="expected 'async with', got 'with'"):
+            with subscribe("t"):
+                """It does not come to this."""
+
     async def test_everybody_gets_it(self):
         joined, tasks, servers = [], [], [Server("/view/") for _ in range(600)]
 

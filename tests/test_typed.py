@@ -821,6 +821,16 @@ def test_model_whose_name_ends_as_another_ones():
     assert set(content["components"]["messages"]["TreeNode"]["payload"]["properties"]) >= {"node", "inside"}
 
 
+def test_document_that_cannot_be_written(tmp_path):
+    with pytest.raises(CommandError, match="can be written"):
+        document(*patterns(), output=str(tmp_path / "nowhere" / "document.json"))
+
+
+def test_declaration_by_position_is_told_how_it_is_made():
+    with pytest.raises(TypeError, match="receives=…"):
+        messages(Say)
+
+
 def test_document_as_yaml(tmp_path):
     require("PyYAML", importable("yaml"), "pip install PyYAML")
     import yaml
