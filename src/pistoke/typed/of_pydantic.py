@@ -89,6 +89,9 @@ def bad_message(errors: "list[dict[str, Any]]") -> BadMessage:
 def taken_apart(schema: "Schema", key: str, reference: str) -> "tuple[Schema, dict[str, Schema]]":
     """Return a schema, and those that are in it under a key; one that is nothing but a reference is what it refers to."""
     others = schema.pop(key, {})
+    if set(schema) == {"allOf"} and len(schema["allOf"]) == 1:
+        # So earlier releases refer to a model that has itself within.
+        schema = schema["allOf"][0]
     if set(schema) == {"$ref"}:
         schema = next(other for name, other in others.items() if reference.replace("{model}", name) == schema["$ref"])
     return schema, others
