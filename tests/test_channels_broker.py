@@ -113,7 +113,7 @@ class TestErrors:
         async def hang(*args):
             await asyncio.sleep(1000)
 
-        monkeypatch.setattr("pistoke.pubsub.channels.background.PATIENCE", 0.1)
+        monkeypatch.setattr("pistoke.pubsub.channels.PATIENCE", 0.1)
         monkeypatch.setattr(layer(), "group_send", hang)
         with pytest.raises(BrokerUnavailable, match="no answer"):
             await elsewhere(publish, "t", 1)

@@ -1,13 +1,13 @@
 """Who is here: each user once, whatever the number of tabs, in all processes."""
 
 import asyncio
-import os
 import threading
 import typing
 import uuid
 from typing import Any
 
 from .._compat import get_running_loop, running_loop_or_none
+from .background import Background
 from .broker import DEFAULT, brokers, forget_closed
 from .follower import Follower
 from .message import check_topic, decode, encode
@@ -154,40 +154,4 @@ def loop_that_knows(broker: "Broker") -> "asyncio.AbstractEventLoop | None":
     return None
 
 
-class Background:
-    """An event loop in a thread, for processes that have none."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: "asyncio.AbstractEventLoop | None" = None
-        self._thread: "threading.Thread | None" = None
-        self._pid: "int | None" = None
-
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop; start it where it does not run."""
-        with self._lock:
-            # The child of a process that has forked has none of its threads.
-            if self._loop is None or self._pid != os.getpid():
-                self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
-                self._thread = threading.Thread(target=run, args=(self._loop,), name="pistoke-presence", daemon=True)
-                self._thread.start()
-            return self._loop
-
-    def stop(self) -> None:
-        """End the loop and its thread, for tests: otherwise they end with the process."""
-        if self._loop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop = None
-
-
-def run(loop: asyncio.AbstractEventLoop) -> None:
-    """Run an event loop until it is stopped, and close it."""
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()
-
-
-background = Background()
+background = Background("pistoke-presence")

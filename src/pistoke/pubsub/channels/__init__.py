@@ -1,6 +1,7 @@
 """A layer of Channels: whatever implements one carries what is published."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import hashlib
 import re
@@ -18,14 +19,17 @@ except ImportError as exc:
 
 from ..._compat import get_running_loop
 from ...exceptions import BrokerUnavailable
+from ..background import Background
 from ..broker import Broker, Link, Missed, forget_closed
 from ..steady import stop
-from .background import Background
 from .link import MESSAGE, ChannelsLink, reason
 
 if typing.TYPE_CHECKING:
     from ..hub import Hub
     from ..message import Position
+
+#: How long synchronous code waits for the layer, in seconds.
+PATIENCE = 30
 
 #: What a layer takes as the name of a group.
 GROUP = re.compile(r"[A-Za-z0-9_.-]{1,99}")
@@ -83,7 +87,13 @@ class ChannelsBroker(Broker):
 
     def publish(self, topic: str, payload: str) -> None:
         """Publish from any thread."""
-        self._background.run(self.apublish(topic, payload), self._loop_to_publish_in(), self.alias)
+        loop = self._loop_to_publish_in() or self._background.loop()
+        future = asyncio.run_coroutine_threadsafe(self.apublish(topic, payload), loop)
+        try:
+            future.result(PATIENCE)
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise BrokerUnavailable(self.alias, "no answer for {} s".format(PATIENCE)) from None
 
     def _loop_to_publish_in(self) -> "asyncio.AbstractEventLoop | None":
         """Return the event loop that a layer in memory belongs to, None where any will do."""
@@ -135,7 +145,7 @@ class ChannelsBroker(Broker):
 
     def close(self) -> None:
         """End the event loop of synchronous code, and with it the connections of its layer."""
-        self._background.close()
+        self._background.stop()
 
     async def aclose(self) -> None:
         """Leave all groups; close the connections of the layer, where it knows how to."""
