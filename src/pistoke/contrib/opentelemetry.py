@@ -30,9 +30,9 @@ from weakref import WeakKeyDictionary
 from django.apps import AppConfig
 from opentelemetry import metrics, propagate, trace
 
-from .. import __version__, signals
+from .. import __version__
 from ..connection import INTERNAL_ERROR
-from .measures import code_of, route_of
+from .measures import code_of, listen, route_of
 
 if typing.TYPE_CHECKING:
     from ..request import WebsocketRequest
@@ -59,14 +59,6 @@ class Meters:
         self.closed: Any = meter.create_counter("pistoke.sockets.closed", "{socket}", "Sockets by their close code")
         self.duration: Any = meter.create_histogram("pistoke.socket.duration", "s", "Time that sockets were open")
         self.size: Any = meter.create_histogram("pistoke.message.size", "By", "Messages and their sizes")
-
-    def connect(self) -> None:
-        """Listen to the signals."""
-        signals.websocket_opened.connect(self._opened)
-        signals.websocket_refused.connect(self._refused)
-        signals.websocket_closed.connect(self._closed)
-        signals.message_received.connect(self._received)
-        signals.message_sent.connect(self._sent)
 
     def _opened(self, request: "WebsocketRequest", seconds: float, **kwargs: Any) -> None:
         route = {"http.route": route_of(request)}
@@ -102,15 +94,6 @@ class Spans:
 
     def __init__(self, tracer: Any) -> None:
         self.tracer: Any = tracer
-
-    def connect(self, events: bool) -> None:
-        """Listen to the signals; to messages too where they are to be events."""
-        signals.websocket_opened.connect(self._opened)
-        signals.websocket_refused.connect(self._refused)
-        signals.websocket_closed.connect(self._closed)
-        if events:
-            signals.message_received.connect(self._received)
-            signals.message_sent.connect(self._sent)
 
     def _start(self, request: "WebsocketRequest | None", seconds: float) -> Any:
         route = route_of(request)
@@ -193,9 +176,9 @@ def enable(
     if _enabled:
         return
     meters = Meters(metrics.get_meter("pistoke", __version__, meter_provider))
-    meters.connect()
+    listen(meters)
     _enabled.append(meters)
     if spans:
         tracing = Spans(trace.get_tracer("pistoke", __version__, tracer_provider))
-        tracing.connect(message_events)
+        listen(tracing, message_events)
         _enabled.append(tracing)

@@ -36,8 +36,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from .. import signals
-from .measures import GONE, HANDSHAKE_SECONDS, MESSAGE_BYTES, SOCKET_SECONDS, code_of, route_of
+from .measures import GONE, HANDSHAKE_SECONDS, MESSAGE_BYTES, SOCKET_SECONDS, code_of, listen, route_of
 
 if typing.TYPE_CHECKING:
     from ..request import WebsocketRequest
@@ -78,14 +77,6 @@ class Metrics:
             buckets=MESSAGE_BYTES,
         )
 
-    def connect(self) -> None:
-        """Listen to the signals."""
-        signals.websocket_opened.connect(self._opened)
-        signals.websocket_refused.connect(self._refused)
-        signals.websocket_closed.connect(self._closed)
-        signals.message_received.connect(self._received)
-        signals.message_sent.connect(self._sent)
-
     def _opened(self, request: "WebsocketRequest", seconds: float, **kwargs: Any) -> None:
         route = route_of(request)
         self.handshakes.labels(route, "101").inc()
@@ -116,7 +107,7 @@ def enable(registry: Any = REGISTRY) -> None:
     """Count what happens on sockets from now on, in a registry of prometheus_client's; do nothing where it does already."""
     if id(registry) not in _enabled:
         _enabled[id(registry)] = Metrics(registry)
-        _enabled[id(registry)].connect()
+        listen(_enabled[id(registry)])
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
