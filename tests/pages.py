@@ -295,6 +295,14 @@ async def closing(ws):
         return ws.close_code
 
 
+def runner_of(block, runners):
+    """Return what runs a block, of ``(language, pattern of its file, runner)`` the first; fail where nobody knows."""
+    for language, file, run in runners:
+        if block.language == language and re.search(file, block.file):
+            return run
+    return pytest.fail("nobody knows how to run {}: expected an entry in RUNNERS".format(block))
+
+
 def have(conversation, site):
     """Talk with a site until everything is said, within the time-out."""
     loop = asyncio.new_event_loop()

@@ -269,8 +269,8 @@ def test_tests_of_the_page(projects, kind):
 
 
 async def test_task_publishes(sites, projects):
-    script = "from chat.tasks import count_words; count_words('room.work', 'one two')"
-    async with connect(sites["Pistoke"], "/room/work/") as ws, connect(sites["Pistoke"], "/room/work/") as other:
+    script = "from chat.tasks import count_words; count_words('room.tasks', 'one two')"
+    async with connect(sites["Pistoke"], "/room/tasks/") as ws, connect(sites["Pistoke"], "/room/tasks/") as other:
         await until_heard(ws, other, "ready")
         run = asyncio.get_running_loop().run_in_executor
         await run(None, projects["Pistoke"].manage, "shell", "-c", script)

@@ -20,6 +20,7 @@ from pathlib import Path
 import django
 import pytest
 
+from tests.pages import runner_of
 from tests.parts import importable, on_path, require
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -164,14 +165,6 @@ RUNNERS = [
 ]
 
 
-def runner_of(block):
-    """Return what runs the block; fail where nobody knows."""
-    for language, file, run in RUNNERS:
-        if block.language == language and re.search(file, block.file):
-            return run
-    return pytest.fail("nobody knows how to run {}: expected an entry in RUNNERS".format(block))
-
-
 class Browser:
     """A Chromium that parses scripts."""
 
@@ -210,7 +203,7 @@ class Browser:
         for page in PAGES:
             for block in blocks_of(page):
                 if block.language in ("js", "html"):
-                    runner_of(block)(block, found)
+                    runner_of(block, RUNNERS)(block, found)
         return found
 
 
@@ -240,14 +233,14 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_block_is_known(block, request):
-    run = runner_of(block)
+    run = runner_of(block, RUNNERS)
     run(block, request.getfixturevalue("parser") if run in (parse_script, parse_template) else None)
 
 
 def test_unknown_block_is_a_failure():
     for block in (Block("", 1, "python", "import this\n"), Block("", 1, "", "what?\n"), Block("", 1, "text", "what?\n")):
         with pytest.raises(pytest.fail.Exception, match="nobody knows how to run"):
-            runner_of(block)
+            runner_of(block, RUNNERS)
     with pytest.raises(AssertionError, match="nobody knows how to try"):
         try_commands(Block("json", 1, "bash", "sudo reboot\n"), None)
 

@@ -30,6 +30,7 @@ from tests.pages import (
     environment,
     exchange,
     have,
+    runner_of,
     serve,
     socket_in,
     status_of_refusal,
@@ -340,14 +341,6 @@ RUNNERS = [
 ]
 
 
-def runner_of(block):
-    """Return what runs the block; fail where nobody knows."""
-    for language, file, run in RUNNERS:
-        if block.language == language and re.search(file, block.file):
-            return run
-    return pytest.fail("nobody knows how to run {}: expected an entry in RUNNERS".format(block))
-
-
 # Commands ----------------------------------------------------------------------------------------------------
 
 
@@ -405,13 +398,13 @@ COMMANDS = [
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_block_runs(block, workshop):
-    runner_of(block)(block, workshop)
+    runner_of(block, RUNNERS)(block, workshop)
 
 
 def test_unknown_block_is_a_failure():
     for block in (Block("", 1, "python", "import this\n"), Block("", 1, "", "what?\n")):
         with pytest.raises(pytest.fail.Exception, match="nobody knows how to run"):
-            runner_of(block)
+            runner_of(block, RUNNERS)
     with pytest.raises(pytest.fail.Exception, match="nobody knows how to talk"):
         run_views(Block("", 1, "python", "# new/views.py\n"), None)
     with pytest.raises(pytest.fail.Exception, match="nobody knows how to try"):

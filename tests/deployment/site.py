@@ -237,15 +237,6 @@ def pids(unix_socket):
     return {json.loads(answer)["pid"] for answer in found if answer}
 
 
-async def closing(ws):
-    """Return the close code that ends what there is to read."""
-    try:
-        while True:
-            await ws.recv()
-    except websockets.exceptions.ConnectionClosed:
-        return ws.close_code
-
-
 class Visitors(threading.Thread):
     """Somebody who asks for a page again and again while a ``with`` block lasts."""
 

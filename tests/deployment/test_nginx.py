@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 
-from .site import PATIENCE, closing
+from ..pages import closing
+from .site import PATIENCE
 
 
 async def exchange(ws, message):

@@ -8,9 +8,10 @@ import subprocess
 
 from tests.parts import on_path, require
 
+from ..pages import closing
 from ..servers.harness import eventually
 from . import page
-from .site import PATIENCE, Visitors, answers, ask, closing, pids
+from .site import PATIENCE, Visitors, answers, ask, pids
 
 
 async def sockets_of_two_processes(site, path, stack):
