@@ -2,6 +2,7 @@
 import asyncio
 import functools
 import gc
+import json
 import sys
 import threading
 import time
@@ -319,6 +320,11 @@ class Follows(Member):
 class TestFollow:
     """A view that follows a topic."""
 
+    @pytest.fixture(autouse=True, params=["server", "middleware"])
+    def sends(self, request, monkeypatch):
+        """Take what a socket sends to for the server's own, or for something around it."""
+        monkeypatch.setattr("pistoke.socket.SERVERS", ("tests",) if request.param == "server" else ())
+
     async def run(self, view, script, server=None):
         server = server or Server("/view/")
         with urls(view=view):
@@ -537,7 +543,8 @@ class TestFollow:
         hub().close()
 
     @pytest.mark.skipif(sys.version_info < (3, 7), reason="Python 3.6 has no contexts")
-    async def test_sent_in_the_context_of_the_view(self):
+    async def test_sent_in_the_context_of_the_view(self, monkeypatch):
+        monkeypatch.setattr("pistoke.socket.SERVERS", ())
         variable = contextvars.ContextVar("variable", default="the publisher's")
         seen = []
 
@@ -644,6 +651,148 @@ class TestFollow:
                 server.leave()
             await asyncio.wait(tasks)
         hub().close()
+
+
+class Room:
+    """Clients that follow a topic: ``async with Room(*servers) as left: …``, with the requests of those that have left."""
+
+    def __init__(self, *servers):
+        self.servers = servers
+        self.joined, self.left = [], []
+
+    async def view(self, request):
+        try:
+            async with request.follow("t"):
+                self.joined.append(request)
+                async for _ in request:
+                    pass
+        finally:
+            self.left.append(request)
+
+    async def __aenter__(self):
+        protocols = {"view": WebsocketProtocol(), "json": WebsocketJSONProtocol(encoder=Fussy)}
+        with urls(**{name: protocol(functools.partial(self.view)) for name, protocol in protocols.items()}):
+            handler = WebsocketHandler()
+            self.tasks = [server.start(handler) for server in self.servers]
+            while len(self.joined) < len(self.servers):
+                await asyncio.sleep(0)
+        return self.left
+
+    async def __aexit__(self, *exc_info):
+        for server in self.servers:
+            server.release()
+            server.leave()
+        await asyncio.wait(self.tasks, timeout=10)
+        assert len(self.left) == len(self.servers)
+        assert hub().topics == []
+        hub().close()
+
+
+class TestDelivery:
+    """One message on its way to many."""
+
+    @pytest.fixture(autouse=True, params=["server", "middleware"])
+    def sends(self, request, monkeypatch):
+        monkeypatch.setattr("pistoke.socket.SERVERS", ("tests",) if request.param == "server" else ())
+
+    async def test_who_waits_keeps_nobody_waiting(self):
+        servers = [Server("/view/") for _ in range(9)]
+        async with Room(*servers):
+            for slow in servers[0], servers[3], servers[4], servers[8]:
+                slow.hold()
+            await apublish("t", "one")
+            await apublish("t", "two")
+            assert [len(server.messages) for server in servers] == [0, 2, 2, 0, 0, 2, 2, 2, 0]
+            servers[3].release()
+            await nothing(servers[3])
+            await apublish("t", "three")
+            assert servers[3].messages == servers[1].messages == ["one", "two", "three"]
+            assert servers[4].messages == []
+            for server in servers:
+                server.release()
+            await nothing(servers[0])
+            assert all(server.messages == ["one", "two", "three"] for server in servers)
+
+    async def test_all_wait(self):
+        servers = [Server("/view/") for _ in range(MEMBERS_PER_TURN * 2 + 1)]
+        async with Room(*servers):
+            for server in servers:
+                server.hold()
+            await apublish("t", "one")
+            assert not any(server.messages for server in servers)
+            for server in servers:
+                server.release()
+            await nothing(servers[0])
+            assert all(server.messages == ["one"] for server in servers)
+
+    @pytest.mark.parametrize("held", [False, True])
+    async def test_who_has_gone_takes_nobody_along(self, held, caplog):
+        servers = [Server("/view/") for _ in range(5)]
+        async with Room(*servers) as left:
+            servers[2].send_failure = OSError("gone")
+            if held:
+                servers[2].hold()
+            await apublish("t", "one")
+            servers[2].release()
+            await nothing(servers[2])
+            assert len(hub().members("t")) == 4
+            await apublish("t", "two")
+            assert [len(server.messages) for server in servers] == [2, 2, 0, 2, 2]
+            assert not left
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+    async def test_send_that_was_cancelled_takes_nobody_along(self):
+        servers = [Server("/view/") for _ in range(3)]
+        async with Room(*servers):
+            servers[1].send_failure = asyncio.CancelledError()
+            await apublish("t", "one")
+            servers[1].send_failure = None
+            await apublish("t", "two")
+            assert servers[0].messages == servers[2].messages == ["one", "two"]
+
+    async def test_each_kind_gets_its_own_made_once(self, monkeypatch):
+        encoded = []
+        monkeypatch.setattr(Fussy, "encode", lambda self, value: encoded.append(value) or json.dumps(value))
+        servers = [Server("/json/" if number % 2 else "/view/") for number in range(6)]
+        async with Room(*servers):
+            async with subscribe("t") as messages:
+                await apublish("t", {"a": 1})
+                assert await take(messages, 1) == [{"a": 1}]
+            assert [server.messages for server in servers] == [['{"a":1}'], ['{"a": 1}']] * 3
+        assert len(encoded) == 1
+
+    async def test_what_cannot_be_encoded_for_some_arrives_at_the_others(self, caplog):
+        servers = [Server("/json/"), Server("/view/"), Server("/json/"), Server("/view/")]
+        async with Room(*servers):
+            await apublish("t", {"fussy": 1})
+            await nothing(servers[0])
+            assert [server.messages for server in servers] == [[], ['{"fussy":1}']] * 2
+            assert [closes(server) for server in servers] == [[1011], []] * 2
+        assert caplog.text.count("could not be sent") == 2
+
+    async def test_who_leaves_while_a_send_waits(self, recwarn):
+        servers = [Server("/view/") for _ in range(3)]
+        async with Room(*servers) as left:
+            servers[0].hold()
+            servers[1].hold()
+            await apublish("t", "one")
+            servers[0].leave()
+            while not left:
+                await asyncio.sleep(0)
+            servers[1].release()
+            await nothing(servers[1])
+            assert [server.messages for server in servers] == [[], ["one"], ["one"]]
+        gc.collect()
+        assert not [warning for warning in recwarn if "never awaited" in str(warning.message)]
+
+
+class Fussy(json.JSONEncoder):
+    """An encoder that does not take everything."""
+
+    def encode(self, value):
+        if "fussy" in value:
+            raise ValueError("too fussy")
+        return super().encode(value)
 
 
 async def nothing(server):

@@ -113,6 +113,16 @@ class TestMessages:
             assert ws.receive() == "over a socket"
 
 
+class TestTopic:
+    def test_what_is_published_reaches_everybody_at_once(self, server):
+        with Library(server.address, "/room/") as one, Library(server.address, "/room/") as other:
+            assert one.receive() == other.receive() == "True"
+            for number in range(100):
+                one.send(str(number))
+            for client in one, other:
+                assert [client.receive() for _ in range(100)] == [str(number) for number in range(100)]
+
+
 class TestJSON:
     @pytest.mark.behaviour("JSON: objects go in and out; what is no JSON closes with 1007")
     @pytest.mark.parametrize("value", [{"a": [1, None, "ä"]}, [], "text", 1.5, None, True], ids=repr)

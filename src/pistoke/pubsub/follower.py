@@ -14,7 +14,7 @@ from ..connection import INTERNAL_ERROR
 from ..exceptions import ConnectionClosed
 from ..protocol import close_quietly
 from ..socket import RawSocket, step
-from .hub import MEMBERS_PER_TURN
+from .delivery import MEMBERS_PER_TURN
 from .member import Member
 from .message import encode
 
@@ -54,8 +54,9 @@ class Follower(Member):
             )
         self.socket = socket
         self._transform = transform
+        self.plain_socket: "Socket | None" = socket if transform is None and socket.is_plain else None
         # Whether messages have to wait: for what was missed before them, or for a send that waits itself.
-        self._busy = False
+        self.busy: bool = False
         # The task that goes on where a send has to wait, and the one that closes the socket.
         self._task: "asyncio.Task[None] | None" = None
         self._closing: "asyncio.Task[None] | None" = None
@@ -65,7 +66,7 @@ class Follower(Member):
         self._context.run(bool)
 
     async def __aenter__(self) -> "Follower":
-        self._busy = True
+        self.busy = True
         try:
             await super().__aenter__()
             # What was missed goes before what the view sends next.
@@ -77,7 +78,7 @@ class Follower(Member):
             self.leave()
             raise
         finally:
-            self._busy = False
+            self.busy = False
         self._kept()
         return self
 
@@ -91,7 +92,7 @@ class Follower(Member):
 
     def deliver(self, message: "Message") -> None:
         """Send a message, or queue it behind those that wait."""
-        if self._busy or self._held or message.gap:
+        if self.busy or self.held or message.gap:
             self._deliver_late(message)
         else:
             self._begin(message)
@@ -104,22 +105,22 @@ class Follower(Member):
             self._fell_behind()
 
     def _kept(self) -> None:
-        while self._queue and not self._busy:
+        while self._queue and not self.busy:
             self._begin(self._next())
 
     def _begin(self, message: "Message") -> None:
         """Send a message; let a task do that where it has to wait."""
         if not self.socket.steppable:
             self._queue.appendleft(message)
-            self._go_on(None, message)
+            self.go_on(None, message)
             return
         rest = self._context.run(self._send, message)
         if rest is not None:
-            self._go_on(rest, message)
+            self.go_on(rest, message)
 
-    def _go_on(self, rest: "typing.Awaitable[None] | None", message: "Message") -> None:
+    def go_on(self, rest: "typing.Awaitable[None] | None", message: "Message") -> None:
         """Let a task send what is left of a message, and then what waits behind it."""
-        self._busy = True
+        self.busy = True
         self._task = create_task_in(self._context, self._send_queue(rest, message))
 
     def _send(self, message: "Message") -> "typing.Awaitable[None] | None":
@@ -130,7 +131,7 @@ class Follower(Member):
             made = self._transform(message)
             return None if made is None else step(self.socket.send(self._sendable(made)))
         except Exception as exc:
-            self._failed(message, exc)
+            self.failed(message, exc)
             return None
 
     def _sendable(self, made: object) -> object:
@@ -146,7 +147,7 @@ class Follower(Member):
             while self._queue:
                 await self._send_next()
         finally:
-            self._task, self._busy = None, False
+            self._task, self.busy = None, False
 
     async def _send_next(self) -> None:
         """Send the first message of the queue; nothing where that was emptied."""
@@ -162,9 +163,9 @@ class Follower(Member):
         except asyncio.CancelledError:
             raise
         except Exception as exc:
-            self._failed(message, exc)
+            self.failed(message, exc)
 
-    def _failed(self, message: "Message", exc: Exception) -> None:
+    def failed(self, message: "Message", exc: BaseException) -> None:
         if isinstance(exc, ConnectionClosed):
             # The view is told where it reads or sends itself.
             self.leave()

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import itertools
 import logging
 import typing
 
@@ -9,6 +10,7 @@ from django.dispatch import Signal
 
 from .._compat import send_robust
 from ..exceptions import PistokeException
+from .delivery import MEMBERS_PER_TURN, deliver
 from .message import Gap, Message, Position
 
 if typing.TYPE_CHECKING:
@@ -19,10 +21,6 @@ logger: logging.Logger = logging.getLogger("pistoke.pubsub")
 
 #: Sent where members may have missed something: ``broker``, ``topic``.
 gap_detected = Signal()
-
-#: How many members get a message before the event loop gets a turn: ten thousand at once would let a ping wait for a tenth
-#: of a second.
-MEMBERS_PER_TURN = 256
 
 #: How long the connection is kept when nobody follows anything any more, in seconds.
 LINGER = 5
@@ -42,7 +40,7 @@ class Channel:
     def __init__(self, topic: str) -> None:
         self.topic = topic
         # In the order they came; the values mean nothing.
-        self.members: "dict[Member, None]" = collections.OrderedDict()
+        self.members: "dict[Member, None]" = {}
         # What is done when each further message will come; None where that is so from the beginning.
         self.ready: "asyncio.Future[None] | None" = None
         # That of the last message that came, where the topic keeps a history: none up to it comes again.
@@ -203,13 +201,13 @@ class Hub:
             else:
                 # Some may have left since the turn before.
                 rest = filter(self._following.__contains__, self._rest)
-            for member in rest:
-                member.deliver(message)
-                turns -= 1
-                if not turns:
-                    self._scheduled = True
-                    self.loop.call_soon(self._deliver)
-                    return
+            some = list(itertools.islice(rest, turns))
+            deliver(message, some)
+            turns -= len(some)
+            if not turns:
+                self._scheduled = True
+                self.loop.call_soon(self._deliver)
+                return
             self._rest = None
             self._inbox.popleft()
         while self._waiters:

@@ -11,6 +11,7 @@ from ..exceptions import SlowMember
 from .hub import follows
 
 if typing.TYPE_CHECKING:
+    from ..socket import Socket
     from .broker import Broker
     from .hub import Hub
     from .message import Message, Position
@@ -27,6 +28,10 @@ class Member:
 
     ``recovered`` is whether all that was published since the position given could be replayed; None where none was given.
     """
+
+    # Where what is published goes as it is and at once, unless the member is busy; None where it takes everything itself.
+    plain_socket: "Socket | None" = None
+    busy: bool = False
 
     def __init__(
         self,
@@ -56,7 +61,7 @@ class Member:
         self._past = 0
         # What has come to topics whose past is still being looked up; then the position up to which that was passed on,
         # until a later message comes: what was looked up may come all the same, over a slower connection.
-        self._held: "dict[str, collections.deque[Message] | Position]" = {}
+        self.held: "dict[str, collections.deque[Message] | Position]" = {}
 
     async def __aenter__(self) -> Any:
         hub = self._hub = self._broker.hub()
@@ -97,13 +102,13 @@ class Member:
 
     def hold(self, topic: str) -> None:
         """Keep what comes until the past of the topic is known."""
-        self._held[topic] = collections.deque()
+        self.held[topic] = collections.deque()
 
     def release(self, topic: str, missed: "typing.Iterable[Message]", position: "Position | None" = None) -> None:
         """Pass on what was missed up to a position, and then what came meanwhile."""
-        held = self._held.pop(topic, None)
+        held = self.held.pop(topic, None)
         if position is not None:
-            self._held[topic] = position
+            self.held[topic] = position
         for message in missed:
             self._past += 1
             self._put(message)
@@ -112,11 +117,19 @@ class Member:
 
     def deliver(self, message: "Message") -> None:
         """Take a message, without waiting."""
-        held = self._held.get(message.topic) if self._held else None
+        held = self.held.get(message.topic) if self.held else None
         if isinstance(held, collections.deque):
             self._take(message, held)
         elif (self._gaps or not message.gap) and (held is None or not self._is_repeated(message, held)):
             self._take(message, self._queue)
+
+    def go_on(self, rest: "typing.Awaitable[None]", message: "Message") -> None:
+        """Wait, in a task, for what is left of a message that was sent to ``plain_socket``."""
+        raise NotImplementedError
+
+    def failed(self, message: "Message", exc: "BaseException") -> None:
+        """Take note of a message that could not be sent to ``plain_socket``."""
+        raise NotImplementedError
 
     def _is_repeated(self, message: "Message", position: "Position") -> bool:
         """Return whether a message was passed on when its topic's past was."""
@@ -124,7 +137,7 @@ class Member:
             return False
         if follows(position, message.position):
             return True
-        del self._held[message.topic]
+        del self.held[message.topic]
         return False
 
     def _take(self, message: "Message", queue: "collections.deque[Message]") -> None:
@@ -157,7 +170,7 @@ class Member:
 
     def _fell_behind(self) -> None:
         """End a member that does not keep up."""
-        self._held.clear()
+        self.held.clear()
         self.leave()
 
 

@@ -71,8 +71,8 @@ class Message:
         # Whether it comes after its time, with others, because the engine could not be heard: a crowd of any size is no
         # fault of those it comes to.
         self.late = False
-        # What encoded it last, and what came of that, for the next member: each member of a topic asks for the same.
-        self._made: "tuple[object, Event] | None" = None
+        # What came of it for each that has encoded it: the members of a topic ask for the same again and again.
+        self._made: "dict[Encode | None, Event]" = {}
 
     def __repr__(self) -> str:
         return "Message({!r}, {!r}, {!r})".format(self.topic, self.payload, self.position)
@@ -88,11 +88,12 @@ class Message:
         ``encode`` is what encodes the messages of the client's protocol; without one a JSON value is sent as JSON. Bytes are
         binary to all.
         """
-        if self._made is None or self._made[0] is not encode:
+        event = self._made.get(encode)
+        if event is None:
             message = self._encode(encode)
             key = "text" if isinstance(message, str) else "bytes"
-            self._made = encode, {"type": "websocket.send", key: message}
-        return self._made[1]
+            event = self._made[encode] = {"type": "websocket.send", key: message}
+        return event
 
     def _encode(self, encode: "Encode | None") -> "str | bytes":
         if self.payload[0] == "b":

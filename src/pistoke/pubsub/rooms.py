@@ -5,7 +5,7 @@ import typing
 from typing import Any
 
 from .._compat import Context
-from .hub import MEMBERS_PER_TURN
+from .delivery import MEMBERS_PER_TURN, deliver
 from .message import Message, encode
 
 if typing.TYPE_CHECKING:
@@ -78,7 +78,6 @@ class Rooms:
     def _deliver(self, message: Message, followers: "typing.Iterator[Follower]") -> None:
         """Bring a message to some clients, and to the rest in the next turns of the event loop."""
         some = list(itertools.islice(followers, MEMBERS_PER_TURN))
-        for follower in some:
-            follower.deliver(message)
+        deliver(message, some)
         if len(some) == MEMBERS_PER_TURN:
             self._loop.call_soon(self._deliver, message, followers)

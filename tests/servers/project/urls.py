@@ -39,6 +39,7 @@ SOCKETS = [
     views.sleeps_after_reading,
     views.sleeps_in_protocol,
     views.for_everyone,
+    views.room,
 ]
 
 

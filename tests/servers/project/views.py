@@ -17,6 +17,7 @@ from django.views import View
 from pistoke.decorators import origin_exempt
 from pistoke.exceptions import WebsocketDisconnect
 from pistoke.protocol import WebsocketJSONProtocol, WebsocketProtocol, WebsocketSubprotocol
+from pistoke.pubsub import apublish
 from pistoke.views import WebsocketView
 
 from .journal import note
@@ -424,6 +425,15 @@ async def sleeps_after_reading(request):
 async def sleeps_in_protocol(request):
     """Neither read nor send, with a protocol of its own."""
     await asyncio.sleep(3600)
+
+
+@WebsocketProtocol
+async def room(request):
+    """Say whether messages of others are sent at once; pass what arrives to everybody."""
+    async with request.follow("room"):
+        await request.send(str(request._socket.is_plain))
+        async for message in request:
+            await apublish("room", message)
 
 
 @origin_exempt
