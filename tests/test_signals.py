@@ -3,6 +3,8 @@ import asyncio
 
 import django
 import pytest
+from django.core.cache import cache, caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import got_request_exception, request_finished, request_started
 from django.http import HttpResponse
 from django.test import override_settings
@@ -195,43 +197,47 @@ async def test_an_exception_of_a_view_is_sent():
 # Caches
 
 
-async def test_the_cache_clients_of_a_view_are_closed():
-    from django.core.cache import cache
-    from django.core.cache.backends.locmem import LocMemCache
+class Connected(LocMemCache):
+    """A cache whose clients have something to close."""
 
     closed = []
 
+    def close(self, **kwargs):
+        self.closed.append(self)
+
+
+OTHERS = [{}] + [{"other": {"BACKEND": "missing.Cache"}}, {"other": {}}] * (django.VERSION >= (4, 1))
+
+
+@pytest.mark.parametrize("others", OTHERS, ids=repr)
+async def test_the_cache_clients_of_a_view_are_closed(others):
     async def view(request):
         cache.set("a", 1)
 
-    original = LocMemCache.close
-    LocMemCache.close = lambda self, **kwargs: closed.append(self)
-    try:
-        with urls(view=view):
-            await Server("/view/").run(WebsocketHandler())
-    finally:
-        LocMemCache.close = original
-    assert closed
+    Connected.closed.clear()
+    default = {"BACKEND": "{}.{}".format(__name__, Connected.__qualname__)}
+    with urls(view=view), override_settings(CACHES=dict(others, default=default)):
+        await Server("/view/").run(WebsocketHandler())
+    assert len(Connected.closed) == 1
 
 
 async def test_the_cache_clients_of_the_handshake_are_not_those_of_the_view():
-    from pistoke._compat import cache_clients
-
     clients = []
 
     async def view(request):
-        clients.append(len(list(cache_clients())))
+        clients.append(caches["default"])
 
     with urls(view=view), override_settings(MIDDLEWARE=[__name__ + ".caching"]):
         await Server("/view/").run(WebsocketHandler())
-    assert clients == [0]
+    assert clients[0] is not made[0]
+
+
+made = []
 
 
 def caching(get_response):
-    from django.core.cache import cache
-
     def middleware(request):
-        cache.get("a")
+        made[:] = [caches["default"]]
         return get_response(request)
 
     return middleware

@@ -21,7 +21,6 @@ from django.db import connections
 if typing.TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from django.core.cache.backends.base import BaseCache
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.dispatch import Signal
 
@@ -294,10 +293,6 @@ else:
 
 if django.VERSION >= (3, 2):
 
-    def cache_clients() -> "list[BaseCache]":
-        """Return the cache clients of this context."""
-        return caches.all(initialized_only=True)
-
     def forget_cache_clients() -> None:
         """Drop the cache clients of this context."""
         for alias in caches:
@@ -305,10 +300,6 @@ if django.VERSION >= (3, 2):
                 del caches[alias]
 
 else:
-
-    def cache_clients() -> "list[BaseCache]":
-        """Return the cache clients of this context."""
-        return caches.all()
 
     def forget_cache_clients() -> None:
         """Drop the cache clients of this context."""

@@ -181,22 +181,24 @@ class Chain:
         if hasattr(middleware, "process_exception"):
             self.exception_hooks.append(middleware.process_exception)
 
-    async def open(self, request: "WebsocketRequest") -> "Response | None":
+    async def open(self, request: "WebsocketRequest", loads_session: bool) -> "Response | None":
         """Run the chain; return None, or the response that refuses the socket.
 
-        Sets ``request.resolver_match`` and what the view runs in, ``request._context``.
+        ``loads_session`` is what :meth:`must_load_session` says of the request as it came. Sets ``request.resolver_match``
+        and what the view runs in, ``request._context``.
         """
         if self.has_messages:
             request._has_messages = True
-        if not self.needs_loop and (self.blocks or self.must_load_session(request)):
+        if not self.needs_loop and (self.blocks or loads_session):
             response = await sync_to_async(self.outermost.run_sync)(request)
         else:
             response = await self.outermost.run_async(request)
         return None if isinstance(response, PlaceholderResponse) else response
 
-    def is_light(self, request: "WebsocketRequest") -> bool:
-        """Return whether only hooks known to do no I/O are run for a request."""
-        return not (self.blocks or self.wraps or self.needs_loop or self.must_load_session(request))
+    @property
+    def is_light(self) -> bool:
+        """Whether only hooks known to do no I/O are run for a request without a session."""
+        return not (self.blocks or self.wraps or self.needs_loop)
 
     def must_load_session(self, request: "WebsocketRequest") -> bool:
         """Return whether the client has a session that the view may want."""
@@ -376,7 +378,8 @@ class Innermost(Link):
         return self.placeholder(request)
 
     async def run_async(self, request: "WebsocketRequest") -> "Response":
-        if self.chain.must_load_session(request) or self.chain.blocks:
+        # Another middleware may have set the cookie.
+        if self.chain.needs_loop and (self.chain.blocks or self.chain.must_load_session(request)):
             return await sync_to_async(self.run_sync)(request)
         path = NO_MIDDLEWARE
         try:

@@ -171,7 +171,7 @@ async def begin(view: "AnyView", *args: Any, **kwargs: Any) -> Any:
     nothing.
     """
     response = view(*args, **kwargs) if returns_at_once(view) else await _call_in_thread(view, args, kwargs)
-    if inspect.isawaitable(response) or isinstance(response, HttpResponseBase):
+    if isinstance(response, HttpResponseBase) or inspect.isawaitable(response):
         return response
     raise TypeError(
         "expected an 'async def' as the view of a socket, got {!r}, a plain 'def' that returned {!r}".format(view, response)
@@ -224,7 +224,7 @@ def returns_at_once(view: Any) -> bool:
     """Return whether calling ``view`` makes a coroutine and does no I/O."""
     while isinstance(view, functools.partial):
         view = view.func
-    if is_async_def(view) or isinstance(view, DecoratedView):
+    if isinstance(view, DecoratedView) or is_async_def(view):
         return True
     function = getattr(view, "__func__", view)
     if is_plain_dispatch(function):

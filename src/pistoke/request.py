@@ -109,12 +109,24 @@ class WebsocketRequest(ASGIRequest):
     @cached_property
     def COOKIES(self) -> "dict[str, str]":  # type: ignore[override]  # made late, as in Django
         """The cookies as a dictionary."""
-        cookies = ";".join(value.decode("latin-1") for value in self.header_values(b"cookie"))
-        return parse_cookie(cookies)
+        headers = self.header_values(b"cookie")
+        return parse_cookie(";".join(value.decode("latin-1") for value in headers)) if headers else {}
 
     def header_values(self, name: bytes) -> "list[bytes]":
         """Return all values of a header, as bytes; ``name`` is bytes in lower case."""
+        if self._headers:
+            return [self._headers[name]] if name in self._headers else []
         return [value for key, value in self.scope.get("headers", ()) if key.lower() == name]
+
+    @cached_property
+    def _headers(self) -> "dict[bytes, bytes]":
+        """The headers by their names, where each is there once and in lower case; empty where they are not.
+
+        A handshake looks for four: to go through all of them each time took five hundredths of what is ours in it.
+        """
+        headers = self.scope.get("headers", ())
+        found = dict(headers)
+        return found if len(found) == len(headers) and b"".join(found).islower() else {}
 
     def _get_scheme(self) -> str:
         scheme = self.scope.get("scheme") or "ws"
