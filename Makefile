@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PYENV_BINS := $(shell ls -d "$$(pyenv root 2>/dev/null)"/versions/*/bin 2>/dev/null | sort -rV | paste -sd: -)
 TOX = PATH="$$PATH:$(PYENV_BINS)" $(BIN)/tox
 
-.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-report fanout losses soak docs clean
+.PHONY: servers help demo screenshots test reliability coverage fuzz model lint types matrix build check-install bench bench-quick bench-instructions bench-report fanout losses soak docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make check-install   those two, and the README's example, in empty environments of 3.6, 3.9 and 3.13"
 	@echo "make bench     what a socket costs beside other ways to serve it: ten minutes"
 	@echo "make bench-quick   ours and bare ASGI, compared with the recorded run: two minutes"
+	@echo "make bench-instructions   the same counted in instructions, however busy the machine: needs Valgrind"
 	@echo "make bench-report  docs/performance.md and its chart from the recorded run"
 	@echo "make losses    processes and engines killed in the midst of 100,000 messages: minutes  (ARGS: --messages N, --engine redis)"
 	@echo "make fanout    a message to ten thousand members of a topic, and how long an echo waits"
@@ -123,6 +124,9 @@ bench: $(EARLIER)/bench.stamp
 
 bench-quick: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks.run quick
+
+bench-instructions: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python -m benchmarks.run instructions
 
 bench-report: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks.run --report

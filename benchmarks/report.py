@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from . import figures, loads, plan, servers, startup
+from . import figures, instructions, loads, plan, servers, startup
 
 NOTHING = "–"
 #: What ours may cost at most, as a multiple of bare ASGI.
@@ -98,6 +98,17 @@ def target_text(row, studies):
     return f"≤ {row.target:.2f}" + (" ✗" if reached and reached.median > row.target else "")
 
 
+def instructions_table(run):
+    """Return the table of instructions."""
+    rounds, rows = run["studies"].get("instructions", []), []
+    for load, _ in instructions.AMOUNTS:
+        base = figures.absolute(rounds, "bare", load.key, "instructions")
+        if base is not None:
+            others = (figures.ratio(rounds, peer.key, load.key, "instructions") for peer in instructions.PEERS[1:])
+            rows.append([load.title, f"1 ({median(base)})", *map(multiple, others)])
+    return ["instructions", *(peer.title for peer in instructions.PEERS)], rows
+
+
 def scaling_table(run):
     """Return the table of costs as work grows."""
     head = [
@@ -190,13 +201,21 @@ def environment_text(run):
     )
 
 
+def counted_text(run):
+    """Return a sentence about when the instructions were counted."""
+    date, revision = run.get("counted", ("–", "–"))
+    return f"Counted {date[:10]} at revision {revision}."
+
+
 TABLES = {
     "peers": peers_table,
+    "instructions": instructions_table,
     "scaling": scaling_table,
     "servers": servers_table,
     "startup": startup_table,
     "generator": generator_table,
 }
+TEXTS = {"environment": environment_text, "counted": counted_text}
 
 
 def markdown(table):
@@ -219,7 +238,7 @@ def filled_in(document, run):
 
     def fill(match):
         name = match.group(1)
-        text = environment_text(run) if name == "environment" else markdown(TABLES[name](run))
+        text = TEXTS[name](run) if name in TEXTS else markdown(TABLES[name](run))
         return f"<!-- bench: {name} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- bench: (\w+) -->.*?<!-- end -->", fill, document, flags=re.DOTALL)

@@ -16,7 +16,7 @@ import tempfile
 import time
 from importlib import metadata
 
-from . import ceiling, chart, compare, plan, redis, report, startup
+from . import ceiling, chart, compare, instructions, plan, redis, report, startup
 from .servers import EARLIER, HERE
 from .study import run_study
 
@@ -32,6 +32,9 @@ def main(arguments=None):
     if options.report:
         write_docs(json.loads(LATEST.read_text()))
         return 0
+    if options.kind == "instructions" and not instructions.is_installed():
+        say(f"expected {instructions.PROGRAM} to be installed: its callgrind counts the instructions")
+        return 1
     started = time.monotonic()
     run = measure(options.kind, options.only, say)
     say(f"\nmeasured in {time.monotonic() - started:.0f} s\n")
@@ -40,13 +43,15 @@ def main(arguments=None):
         return tell_changes(run)
     if options.kind == "full":
         save(run, complete=not options.only)
+    if options.kind == "instructions":
+        save_instructions(run)
     return 0
 
 
 def parse(arguments):
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("kind", nargs="?", choices=("full", "quick", "tiny"), default="full")
+    parser.add_argument("kind", nargs="?", choices=("full", "quick", "tiny", "instructions"), default="full")
     parser.add_argument("--only", type=lambda text: text.split(","), help="studies to make, by name, with commas")
     parser.add_argument("--report", action="store_true", help="only write the docs anew, from results/latest.json")
     return parser.parse_args(arguments)
@@ -61,14 +66,16 @@ def measure(kind, only=None, tell=say):
     """Make the studies; return the run as it is written to a file."""
     most_sockets = raise_limit() - 300
     about = describe()
-    if kind != "tiny" and about["load"] > 0.5:
+    if kind not in ("tiny", "instructions") and about["load"] > 0.5:
         tell("the machine is not idle: trust the ratios a little, and nothing else")
     with tempfile.TemporaryDirectory() as directory, redis.running(directory) as engine, without_pauses():
         environment, cookie = prepare(directory)
         environment += engine
         chosen = [study for study in studies(kind, directory, most_sockets) if not only or study.key in only]
         found = {study.key: run_in_loop(run_study(study, environment, cookie, tell)) for study in chosen}
-    if not only or "startup" in only:
+        if kind == "instructions":
+            found[kind] = run_in_loop(instructions.run_instructions(directory, environment, cookie, tell))
+    if kind in plan.STARTUPS and (not only or "startup" in only):
         found["startup"] = startup.run_startup(*plan.STARTUPS[kind], tell)
     recorded = datetime.datetime.now().isoformat(" ", "minutes")
     return {"recorded": recorded, "kind": kind, "environment": about, "studies": rounded(found)}
@@ -88,7 +95,7 @@ def studies(kind, directory, most_sockets):
     """Return the studies of a kind of run."""
     if kind == "full":
         return plan.full(ceiling.compiled(directory), most_sockets)
-    return plan.quick() if kind == "quick" else plan.tiny()
+    return {"quick": plan.quick, "tiny": plan.tiny}.get(kind, list)()
 
 
 def run_in_loop(coroutine):
@@ -195,15 +202,35 @@ def tell_changes(run):
 
 def save(run, complete):
     """Write the results; where the run was complete, those that others are compared with, and the docs, too."""
-    text = json.dumps(run, indent=1, ensure_ascii=False) + "\n"
     name = run["recorded"].replace(" ", "-").replace(":", "")
     RESULTS.mkdir(exist_ok=True)
-    targets = [RESULTS / f"{name}.json"] + [LATEST] * complete
-    for target in targets:
-        target.write_text(text)
-        say(f"written: {target.relative_to(HERE.parent)}")
+    write(RESULTS / f"{name}.json", run)
     if complete:
+        if LATEST.exists():
+            keep_instructions(json.loads(LATEST.read_text()), run)
+        write(LATEST, run)
         write_docs(run)
+
+
+def save_instructions(run):
+    """Add what was counted to the results that others are compared with."""
+    recorded = json.loads(LATEST.read_text())
+    keep_instructions(run, recorded)
+    write(LATEST, recorded)
+    write_docs(recorded)
+
+
+def keep_instructions(source, run):
+    """Take the instructions that another run has counted over into a run."""
+    if "instructions" in source["studies"]:
+        run["studies"]["instructions"] = source["studies"]["instructions"]
+        run["counted"] = source.get("counted") or [source["recorded"], source["environment"]["revision"]]
+
+
+def write(target, run):
+    """Write a run to a file."""
+    target.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+    say(f"written: {target.relative_to(HERE.parent)}")
 
 
 def write_docs(run):
