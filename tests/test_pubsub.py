@@ -610,6 +610,31 @@ class TestFollow:
         assert closes(stalled) == [1008]
         hub().close()
 
+    async def test_limit_that_begins_while_the_view_follows_is_in_force(self):
+        began, stalled = asyncio.Event(), Server("/view/")
+
+        @limits(send_timeout=0.05)
+        async def limited(request):
+            began.set()
+            async for _ in request:
+                pass
+
+        @WebsocketProtocol
+        async def view(request):
+            async with request.follow("t"):
+                await limited(request)
+
+        with urls(view=view):
+            task = stalled.start(WebsocketHandler())
+            await began.wait()
+            stalled.hold()
+            await apublish("t", "hello")
+            await asyncio.sleep(0.2)
+            stalled.release()
+            await asyncio.wait_for(task, 10)
+        assert closes(stalled) == [1008]
+        hub().close()
+
     async def test_view_that_leaves_before_a_send_goes_on(self, recwarn):
         server = Server("/view/")
 

@@ -206,7 +206,9 @@ class Connected(LocMemCache):
         self.closed.append(self)
 
 
-OTHERS = [{}] + [{"other": {"BACKEND": "missing.Cache"}}, {"other": {}}] * (django.VERSION >= (4, 1))
+OTHERS = [{}]
+if django.VERSION >= (4, 1):
+    OTHERS += [{"other": {"BACKEND": "missing.Cache"}}, {"other": {"BACKEND": __name__ + ".missing"}}, {"other": {}}]
 
 
 @pytest.mark.parametrize("others", OTHERS, ids=repr)

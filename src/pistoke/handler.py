@@ -360,8 +360,8 @@ def has_clients_to_close(backend: "str | None") -> bool:
     """
     try:
         return import_string(backend).close is not BaseCache.close  # type: ignore[arg-type]  # None is no backend either
-    except (ImportError, AttributeError):
-        # Then Django can make no client of it.
+    except Exception:
+        # Then Django can make no client of it, and says so to whoever asks for one.
         return False
 
 

@@ -124,7 +124,7 @@ class WebsocketRequest(ASGIRequest):
 
         A handshake looks for four: to go through all of them each time took five hundredths of what is ours in it.
         """
-        headers = self.scope.get("headers", ())
+        headers = tuple(self.scope.get("headers", ()))
         found = dict(headers)
         return found if len(found) == len(headers) and b"".join(found).islower() else {}
 

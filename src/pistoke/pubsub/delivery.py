@@ -58,7 +58,7 @@ async def _bring(message: "Message", members: "typing.Iterator[Member]") -> None
     gap = message.gap
     for member in members:
         socket = member.plain_socket
-        if socket is None or member.busy or member.held or gap or not socket.listened_to:
+        if socket is None or member.busy or member.held or gap or not (socket.listened_to and socket.steppable):
             member.deliver(message)
             continue
         if socket.encode is not encode:
