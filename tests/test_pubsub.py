@@ -22,7 +22,7 @@ from pistoke.pubsub import Position, aposition, apublish, gap_detected, memory, 
 from pistoke.pubsub.broker import brokers
 from pistoke.pubsub.hub import MEMBERS_PER_TURN
 from pistoke.pubsub.member import Member
-from pistoke.pubsub.message import Message, encode
+from pistoke.pubsub.message import MOST_KINDS, Message, encode
 from pistoke.request import WebsocketRequest
 
 from .asgi import Server, urls
@@ -774,6 +774,32 @@ class TestDelivery:
             servers[1].send_failure = None
             await apublish("t", "two")
             assert servers[0].messages == servers[2].messages == ["one", "two"]
+
+    async def test_what_a_send_waits_for_is_cancelled(self):
+        class Waits(Server):
+            waits = None
+
+            async def send(self, event):
+                if event["type"] == "websocket.send":
+                    self.waits = asyncio.get_event_loop().create_future()
+                    await self.waits
+                await super().send(event)
+
+        servers = [Waits("/view/"), Server("/view/")]
+        async with Room(*servers):
+            await apublish("t", "one")
+            await apublish("t", "two")
+            servers[0].waits.cancel()
+            await nothing(servers[0])
+            await apublish("t", "three")
+            await nothing(servers[0])
+            assert (servers[0].messages, closes(servers[0])) == ([], [1011])
+            assert servers[1].messages == ["one", "two", "three"]
+
+    def test_what_is_kept_of_many_kinds_is_bounded(self):
+        message = Message("t", encode({"a": 1}))
+        assert {message.event(WebsocketJSONProtocol().codec[1])["text"] for _ in range(100)} == {'{"a": 1}'}
+        assert len(message._made) <= MOST_KINDS
 
     async def test_each_kind_gets_its_own_made_once(self, monkeypatch):
         encoded = []

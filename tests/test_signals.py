@@ -211,13 +211,19 @@ if django.VERSION >= (4, 1):
     OTHERS += [{"other": {"BACKEND": "missing.Cache"}}, {"other": {"BACKEND": __name__ + ".missing"}}, {"other": {}}]
 
 
+def connected(*args):
+    """Return such a cache: what is named as a backend may be a function."""
+    return Connected(*args)
+
+
 @pytest.mark.parametrize("others", OTHERS, ids=repr)
-async def test_the_cache_clients_of_a_view_are_closed(others):
+@pytest.mark.parametrize("backend", ["Connected", "connected"])
+async def test_the_cache_clients_of_a_view_are_closed(others, backend):
     async def view(request):
         cache.set("a", 1)
 
     Connected.closed.clear()
-    default = {"BACKEND": "{}.{}".format(__name__, Connected.__qualname__)}
+    default = {"BACKEND": "{}.{}".format(__name__, backend)}
     with urls(view=view), override_settings(CACHES=dict(others, default=default)):
         await Server("/view/").run(WebsocketHandler())
     assert len(Connected.closed) == 1

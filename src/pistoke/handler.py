@@ -359,10 +359,12 @@ def has_clients_to_close(backend: "str | None") -> bool:
     To ask instead whether a view has any client took six hundredths of what is ours in a connection.
     """
     try:
-        return import_string(backend).close is not BaseCache.close  # type: ignore[arg-type]  # None is no backend either
+        imported = import_string(backend)  # type: ignore[arg-type]  # None is no backend either
     except Exception:
         # Then Django can make no client of it, and says so to whoever asks for one.
         return False
+    # A function may make the clients, of whatever class.
+    return getattr(imported, "close", None) is not BaseCache.close
 
 
 async def send_started(sender: "type[WebsocketHandler]", scope: "Scope") -> None:

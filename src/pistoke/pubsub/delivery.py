@@ -30,7 +30,7 @@ def deliver(message: "Message", members: "typing.Sequence[Member]") -> None:
         except StopIteration:
             return
         except asyncio.CancelledError as exc:
-            # Not anybody's task, but something that the server waits for.
+            # Not anybody's task, but something that the server or a transform waits for.
             members, member = _split(members, rest)
             member.failed(message, exc)
         else:

@@ -146,6 +146,11 @@ class Follower(Member):
                 await self._finish(rest, message)
             while self._queue:
                 await self._send_next()
+        except asyncio.CancelledError as exc:
+            if self._hub is not None:
+                # Not by the view that leaves. What waits behind it could only come too late.
+                self.failed(message, exc)
+            raise
         finally:
             self._task, self.busy = None, False
 

@@ -128,7 +128,7 @@ class Member:
         raise NotImplementedError
 
     def failed(self, message: "Message", exc: "BaseException") -> None:
-        """Take note of a message that could not be sent to ``plain_socket``."""
+        """Take note of a message that could not be sent."""
         raise NotImplementedError
 
     def _is_repeated(self, message: "Message", position: "Position") -> bool:

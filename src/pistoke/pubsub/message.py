@@ -14,6 +14,10 @@ if typing.TYPE_CHECKING:
 #: How the names of topics begin that the processes use among themselves: nobody else publishes to them or follows them.
 RESERVED = "pistoke:"
 
+#: Of how many kinds of clients a message keeps what is sent to them: a protocol that is made anew for each socket is a kind
+#: of its own, and a history keeps the message.
+MOST_KINDS = 4
+
 #: The most characters in the name of a topic, and what they may be: what every engine can carry as it is.
 MAX_TOPIC = 200
 TOPIC = re.compile(r"(?!%s)[A-Za-z0-9_.:@/+=~-]{1,%d}" % (RESERVED, MAX_TOPIC))
@@ -91,6 +95,8 @@ class Message:
         event = self._made.get(encode)
         if event is None:
             message = self._encode(encode)
+            if len(self._made) >= MOST_KINDS:
+                self._made.clear()
             key = "text" if isinstance(message, str) else "bytes"
             event = self._made[encode] = {"type": "websocket.send", key: message}
         return event
