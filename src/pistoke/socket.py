@@ -113,9 +113,9 @@ class Socket(Inbound):
 
     @property
     def is_plain(self) -> bool:
-        """Whether anybody may send, in whatever task and context: to the server's own ``send``, with nothing around it."""
+        """Whether messages go to the server's own ``send``, in whatever context: nothing of ours or others is around it."""
         send = self._asgi_send
-        return self.steppable and not isinstance(send, Wrapped) and any(is_of(send, server) for server in SERVERS)
+        return not isinstance(send, Wrapped) and any(is_of(send, server) for server in SERVERS)
 
     # Opening
 
