@@ -9,11 +9,10 @@ import dataclasses
 import pathlib
 import shutil
 import subprocess
-import typing
 
 from . import loads
 from .servers import BARE, OURS, STARLETTE
-from .study import Study, measure
+from .study import LoadProbe, Study, measure
 
 PEERS = [BARE, OURS, STARLETTE]
 PROGRAM, CONTROL = "valgrind", "callgrind_control"
@@ -71,28 +70,18 @@ def written(directory, port):
 
 
 @dataclasses.dataclass(frozen=True)
-class Instructions:
+class Instructions(LoadProbe):
     """How many instructions an operation of a load takes."""
 
-    load: typing.Any
     amount: int
     directory: str
 
-    @property
-    def key(self):
-        """What the figures go by."""
-        return self.load.key
-
-    async def __call__(self, site):
+    async def probe(self, site):
         """Return the ``instructions`` of one operation."""
-        await self.load.open(site)
-        try:
-            await self.load.run(self.amount)
-            await self.control("--zero", site)
-            done = await self.load.run(self.amount)
-            await self.control("--dump", site)
-        finally:
-            await self.load.close()
+        await self.load.run(self.amount)
+        await self.control("--zero", site)
+        done = await self.load.run(self.amount)
+        await self.control("--dump", site)
         return {"instructions": self.total(site) / done}
 
     async def control(self, command, site):

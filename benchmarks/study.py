@@ -31,11 +31,10 @@ class Study:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
-    """What a load costs a server."""
+class LoadProbe:
+    """Something to find out while a load's connections are open."""
 
     load: typing.Any
-    seconds: float  # of each take
 
     @property
     def key(self):
@@ -43,13 +42,28 @@ class Cost:
         return self.load.key
 
     async def __call__(self, site):
-        """Return what one operation takes, in microseconds: ``cpu`` of the server, ``wall``, ``generator``."""
+        """Return the figures of one operation."""
         await self.load.open(site)
         try:
-            amount = await self.suitable_amount()
-            takes = [await self.take(site, amount) for _ in range(TAKES)]
+            return await self.probe(site)
         finally:
             await self.load.close()
+
+    async def probe(self, site):
+        """Run the load; return the figures."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost(LoadProbe):
+    """What a load costs a server."""
+
+    seconds: float  # of each take
+
+    async def probe(self, site):
+        """Return what one operation takes, in microseconds: ``cpu`` of the server, ``wall``, ``generator``."""
+        amount = await self.suitable_amount()
+        takes = [await self.take(site, amount) for _ in range(TAKES)]
         return sorted(takes, key=lambda take: take["cpu"])[1]
 
     async def suitable_amount(self):
